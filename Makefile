@@ -1,0 +1,50 @@
+# Everything that a fresh machine needs is installed by `install`, into .venv; nothing outside is touched.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+SEEDS ?= 1 2 3
+
+.PHONY: install demo test chaos check lint types architecture wheel bench clean
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0 --constraint constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,demo,onnx,dev]'
+	touch $@
+
+demo: install  ## the main job on real data: 1,797 handwritten digits, from PNG files to an evaluated, exported model
+	$(BIN)/python -m repro.demo
+
+test: install
+	$(BIN)/pytest
+
+chaos: install  ## more seeds of the fault schedule than the tests run: make chaos SEEDS="2 3 4"
+	SEEDS="$(SEEDS)" $(BIN)/pytest tests/chaos
+
+check: lint types architecture wheel test  ## exactly what .ci/run runs
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+architecture: install
+	$(BIN)/lint-imports
+
+wheel: install  ## the built wheel installs into an empty environment and its commands run
+	$(BIN)/python tests/check_wheel.py
+
+bench: install  ## against the raw limit and against peers, which get an environment of their own
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) .venv-bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
