@@ -1,0 +1,96 @@
+"""The five steps without a queue (R14): parse arguments, merge, make the folder, copy the config in, work."""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from stages import config as configs
+from stages import files, manifest, provenance, registry
+from stages.errors import ConfigError, ReproError
+from stages.execution import execute
+from stages.params import Params, check_keys
+from stages.run import CONFIG, MANIFEST, Metrics, Run
+
+
+def main(stage: str, arguments: Sequence[str] | None = None) -> None:
+    """`python -m stages.<stage> -c FILE`: run one config in a folder of its own, then exit the process."""
+    try:
+        folder = run_alone(stage, _parse(stage, arguments))
+    except ReproError as error:
+        sys.exit(_complain(str(error), error.exit_code))
+    except Exception as error:  # the stage's own: its author needs the way to it, a user the last line
+        traceback.print_exc()
+        sys.exit(_complain(f"{type(error).__name__}: {error}", 1))
+    print(folder)
+
+
+def run_alone(stage: str, options: argparse.Namespace) -> Path:
+    path = Path(options.config)
+    name = configs.check_name(options.name or path.stem, str(path))
+    config = configs.merge(configs.load(path), options.conf, options.set)
+    configs.check(config, str(path))
+    if config["stage"] != stage:
+        raise ConfigError(f'{path}: "stage" is "{config["stage"]}"; run it with python -m stages.{config["stage"]}')
+    check_keys(config, registry.keys(stage), str(path), options.allow_unknown)
+    root = Path(options.root)
+    inputs = {source: root / source for source in configs.sources(config)}
+    digest = manifest.fingerprint_of(config, inputs)
+    folder = root / name
+    _make_folder(folder, config)
+    data = os.environ.get("REPRO_DATA") or str(Path.cwd())
+    run = Run(name, Params(config), {s: f.resolve() for s, f in inputs.items()}, folder.resolve(), data, _report)
+    result = execute(run)
+    result.environment.update(provenance.code())
+    if result.unread:
+        print(f"never read: {', '.join(result.unread)}", file=sys.stderr)
+    of_sources = {source: {"fingerprint": manifest.fingerprint_of_folder(f)} for source, f in inputs.items()}
+    document = manifest.manifest(name, config, digest, of_sources, manifest.describe(folder), result)
+    files.create(folder / MANIFEST, document)
+    return folder
+
+
+def _parse(stage: str, arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m stages.{stage}", description=f"Run stage {stage} without a queue."
+    )
+    parser.add_argument("-c", "--config", required=True, metavar="FILE", help="one flat JSON config")
+    parser.add_argument("--conf", metavar="JSON", help="merged over the file before anything else")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="likewise, one key; repeatable")
+    parser.add_argument("--name", help="of the folder, instead of the config's")
+    parser.add_argument("--root", metavar="DIR", default="runs", help="where folders lie, sources too (default: runs)")
+    parser.add_argument("--allow-unknown", action="store_true", help="accept keys that no code reads")
+    return parser.parse_args(arguments)
+
+
+def _make_folder(folder: Path, config: configs.Config) -> None:
+    """The folder, and in it the config, created exclusively: whoever finds one there changes nothing (R2, R3)."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise FileExistsError
+        files.create(folder / CONFIG, configs.pretty(config))
+    except FileExistsError as error:
+        raise ConfigError(
+            f"{folder}: holds a config or other files already; nothing was changed; take another name or root"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{folder}: can't be written: {error.strerror}") from error
+
+
+def _report(step: int, total: int, metrics: Metrics) -> None:
+    if sys.stderr.isatty() or step == total:
+        figures = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        print(
+            f"\r{step}/{total}  {figures}\033[K" if sys.stderr.isatty() else f"{step}/{total}  {figures}",
+            end="" if sys.stderr.isatty() and step < total else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _complain(line: str, code: int) -> int:
+    print("error:", *line.split(), file=sys.stderr)
+    return code

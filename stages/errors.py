@@ -1,0 +1,29 @@
+"""Errors that reach a user as one line: what failed, on what, and what to do."""
+
+
+class ReproError(Exception):
+    """Refused input: nothing was inserted, nothing was written."""
+
+    exit_code = 2
+
+
+class ConfigError(ReproError):
+    """A config that breaks a rule; the message names the file, the key and the reason."""
+
+
+class StageError(ReproError):
+    """A stage can't go on, through its config or its inputs; the same config would fail again."""
+
+    exit_code = 1
+
+
+class RunFailed(ReproError):
+    """A run that was waited for did not end well, or a check found a difference."""
+
+    exit_code = 1
+
+
+class Unreachable(ReproError):
+    """MongoDB or the store can't be reached."""
+
+    exit_code = 3

@@ -1,0 +1,41 @@
+"""The one way to execute a run: with a queue or without, the same bytes."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from stages import determinism, provenance, registry
+from stages.errors import StageError
+from stages.run import Metrics, Run
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a stage left besides its files."""
+
+    metrics: Metrics
+    params: dict[str, dict[str, Any]]
+    links: dict[str, tuple[str, str]]
+    environment: dict[str, Any]
+    unread: list[str] = field(default_factory=list)
+
+
+def execute(run: Run) -> Result:
+    """Set up determinism from the config, call the stage, gather what it read and returned.
+
+    Raises:
+        StageError: by the stage's own checks. Whatever else the stage raises passes through.
+    """
+    stage = registry.load(run.params["stage"])
+    settings = determinism.apply(run.params)
+    metrics = _checked(stage(run) or {})
+    environment = provenance.versions() | provenance.cards() | settings
+    return Result(metrics, run.params.record(), dict(run.links), environment, run.params.unread())
+
+
+def _checked(metrics: Mapping[str, Any]) -> Metrics:
+    for name, value in metrics.items():
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise StageError(f"metric {name!r}: a stage returns plain finite numbers, got: {value!r}")
+    return dict(metrics)

@@ -1,0 +1,185 @@
+"""What a stage reads from its config, recorded; and which keys its code knows, read from its source."""
+
+import ast
+import difflib
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+from stages.config import RESERVED, Config, Value
+from stages.errors import ConfigError, StageError
+
+T = TypeVar("T")
+MISSING: Any = object()
+
+
+class Params(Mapping[str, Any]):
+    """A config as its stage sees it: every read is recorded with the value used and whether it was a default.
+
+    Raises on a read:
+        StageError: a required key is missing, a value is of another type than its default, or one key is
+            read with two different defaults.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._defaults: dict[str, Any] = {}
+        self._read: dict[str, dict[str, Any]] = {}
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._config:
+            raise StageError(f'the config lacks "{key}", which its stage needs')
+        return self._record(key, self._config[key], default=False)
+
+    @overload
+    def get(self, key: str, /) -> Any: ...
+    @overload
+    def get(self, key: str, default: T, /) -> T: ...
+    def get(self, key: str, default: Any = None, /) -> Any:
+        before = self._defaults.setdefault(key, default)
+        if (type(before), before) != (type(default), default):
+            raise StageError(f'"{key}" is read with two defaults: {before!r} and {default!r}')
+        if key not in self._config:
+            return self._record(key, default, default=True)
+        value = self._config[key]
+        if wrong := type_mismatch(value, default):
+            raise StageError(f'"{key}": {wrong}')
+        return self._record(key, value, default=False)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._config
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._config)
+
+    def __len__(self) -> int:
+        return len(self._config)
+
+    def record(self) -> dict[str, dict[str, Any]]:
+        """`{key: {"value": ..., "default": bool}}` of every key read so far, sorted."""
+        return dict(sorted(self._read.items()))
+
+    def unread(self) -> list[str]:
+        return sorted(self._config.keys() - self._read.keys() - RESERVED.keys())
+
+    def _record(self, key: str, value: Value, default: bool) -> Value:
+        self._read[key] = {"value": value, "default": default}
+        return list(value) if isinstance(value, list) else value  # the stage may change its copy
+
+
+def type_mismatch(value: Any, default: Any) -> str | None:
+    """Why a value can't stand where this default stands; None if it can. An integer may stand for a float."""
+    if default is None or type(value) is type(default) or (type(default) is float and type(value) is int):
+        return None
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "a string", list: "a list"}
+    return f"expected {names.get(type(default), type(default).__name__)}, got: {json.dumps(value)}"
+
+
+def check_keys(config: Config, known: Mapping[str, Any], where: str, allow_unknown: bool = False) -> None:
+    """Refuse keys that no stage code reads and values of another type than their default.
+
+    Raises:
+        ConfigError: naming the key and the nearest known one.
+    """
+    for key, value in config.items():
+        if key not in known and not allow_unknown:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+            hint = f'did you mean "{near[0]}"?' if near else f"known keys: {', '.join(sorted(known))}"
+            raise ConfigError(f'{where}: no code of stage "{config["stage"]}" reads "{key}"; {hint}')
+        if wrong := type_mismatch(value, known.get(key)):
+            raise ConfigError(f'{where}: "{key}": {wrong}')
+
+
+def known_keys(module: str) -> dict[str, Any]:
+    """The keys that a module, and what it imports from its own package, reads from a mapping called `params`.
+
+    Read from the source, which is not imported: `params.get("key", 1)`, `params["key"]`, `"key" in params`,
+    on `params` or `something.params`. The value is the default where that is a literal, else None.
+
+    Raises:
+        ConfigError: the source is no Python.
+    """
+    known: dict[str, Any] = dict(RESERVED)
+    waiting, seen = [module], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if (source := _source(name)) is not None:
+            inside = f"{name}.__init__" if source.name == "__init__.py" else name
+            reads, imports = _facts(source, inside, source.stat().st_mtime_ns)
+            for key, default in reads:
+                known[key] = default if known.get(key) is None else known[key]
+            waiting += [found for found in imports if found.partition(".")[0] == module.partition(".")[0]]
+    return known
+
+
+def _source(module: str) -> Path | None:
+    """The file of a module. `find_spec` of a dotted name would import its parents, and torch with them."""
+    package, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # a module that was made by hand
+        return None
+    for part in rest:
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        package = f"{package}.{part}"
+        spec = PathFinder.find_spec(package, spec.submodule_search_locations)
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+def _parsed(source: Path) -> ast.Module:
+    try:
+        return ast.parse(source.read_bytes())
+    except SyntaxError as error:
+        raise ConfigError(f"{source}:{error.lineno}: the stage's code can't be read: {error.msg}") from error
+
+
+@lru_cache(maxsize=1000)
+def _facts(source: Path, module: str, modified: int) -> tuple[list[tuple[str, Any]], list[str]]:
+    """What a file reads from `params`, and which modules it imports; read again once it was modified."""
+    reads, imports = list[tuple[str, Any]](), list[str]()
+    for node in ast.walk(_parsed(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports += _imported(node, module)
+        elif isinstance(node, ast.Call | ast.Subscript | ast.Compare):
+            reads += _read(node)
+    return reads, imports
+
+
+def _imported(node: ast.Import | ast.ImportFrom, module: str) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    parent = ".".join(module.split(".")[: -node.level]) if node.level else ""
+    base = ".".join(part for part in (parent, node.module) if part)
+    return [base, *(f"{base}.{alias.name}" for alias in node.names)]
+
+
+def _read(node: ast.Call | ast.Subscript | ast.Compare) -> list[tuple[str, Any]]:
+    match node:
+        case ast.Call(func=ast.Attribute(value=on, attr="get"), args=[ast.Constant(value=str(key)), *rest]):
+            return [(key, _literal(rest[0]) if rest else None)] if _is_params(on) else []
+        case ast.Subscript(value=on, slice=ast.Constant(value=str(key))) if _is_params(on):
+            return [(key, None)]
+        case ast.Compare(left=ast.Constant(value=str(key)), comparators=[on]) if _is_params(on):
+            return [(key, None)]
+    return []
+
+
+def _is_params(node: ast.expr) -> bool:
+    return (isinstance(node, ast.Name) and node.id == "params") or (
+        isinstance(node, ast.Attribute) and node.attr == "params"
+    )
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return None

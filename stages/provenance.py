@@ -1,0 +1,76 @@
+"""What a result may depend on besides its config: code, versions, hardware. Recorded, never read back."""
+
+import importlib.util
+import os
+import platform
+import subprocess
+import sys
+import time
+from functools import cache, lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+REMEMBERED = 5  # seconds for which git's answer is good: a worker asks after every run
+PACKAGES = ("torch", "numpy", "pillow", "safetensors", "matplotlib")
+
+
+@cache
+def versions() -> dict[str, Any]:
+    """Versions and the processor; the same for every run of this process."""
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "processor": _processor(),
+        "machine": platform.machine(),
+    }
+    for package in ("repro-queue", *PACKAGES):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def cards() -> dict[str, Any]:
+    """The models of the cards that this process has computed on."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return {}
+    return {"cards": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]}
+
+
+def code(package: str = "stages") -> dict[str, Any]:
+    """Commit of a package's code and whether its tree was dirty; `REPRO_COMMIT` names it where there is no git."""
+    if baked := os.environ.get("REPRO_COMMIT"):
+        return {"commit": baked, "dirty": False}
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        return {}
+    return dict(_state_of_tree(Path(spec.origin).parent, int(time.monotonic() / REMEMBERED)))
+
+
+@lru_cache(maxsize=8)
+def _state_of_tree(folder: Path, moment: int) -> dict[str, Any]:
+    commit = _git(folder, "rev-parse", "HEAD")
+    return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain", "-uno"))} if commit else {}
+
+
+def _git(folder: Path, *words: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,61 @@
+"""Stages by name: the built-in ones, and those that other packages offer as `repro.stages` entry points."""
+
+import difflib
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from stages.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stages.run import Run
+
+Stage = Callable[["Run"], Mapping[str, int | float] | None]
+
+BUILT_IN = {
+    name: f"stages.{name}:{name}" for name in ("make_dataset", "augment", "train", "predict", "evaluate", "export")
+}
+
+
+@cache
+def available() -> dict[str, str]:
+    """Stage name -> `module:function`. A built-in name can't be taken by another package."""
+    return {point.name: point.value for point in entry_points(group="repro.stages")} | BUILT_IN
+
+
+def locate(name: str, where: str = "config") -> str:
+    """The `module:function` of a stage, without importing it.
+
+    Raises:
+        ConfigError: there is no such stage; the nearest name is offered.
+    """
+    if name not in available():
+        available.cache_clear()  # a package may have been installed since
+    stages = available()
+    if name not in stages:
+        near = difflib.get_close_matches(name, stages, n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"there are: {', '.join(sorted(stages))}"
+        raise ConfigError(f"{where}: unknown stage {json.dumps(name)}; {hint}")
+    return stages[name]
+
+
+def load(name: str) -> Stage:
+    """The function of a stage; imports its module, torch and all."""
+    module, _, function = locate(name).partition(":")
+    stage: Stage = getattr(importlib.import_module(module), function)
+    return stage
+
+
+@cache
+def _keys(module: str) -> dict[str, object]:
+    from stages.params import known_keys
+
+    return known_keys("stages.determinism") | known_keys(module)
+
+
+def keys(name: str, where: str = "config") -> dict[str, object]:
+    """Key -> default of every config key that a stage's code, or the set-up of determinism, reads."""
+    return _keys(locate(name, where).partition(":")[0])

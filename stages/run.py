@@ -1,0 +1,94 @@
+"""What a stage is handed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from stages import files
+from stages.errors import StageError
+from stages.params import Params
+
+CONFIG, MANIFEST, LOG = "config.json", "run.json", "log.txt"
+OWN_FILES = (CONFIG, MANIFEST, LOG)
+
+Metrics = dict[str, int | float]
+Report = Callable[[int, int, Metrics], None]
+
+
+@dataclass
+class Run:
+    """One run as its stage sees it. No URL of a queue or a store is in here.
+
+    Attributes:
+        name: of the config, for titles; results must not depend on it.
+        params: the config; every read is recorded.
+        inputs: source name -> folder with that source's outputs, to be read only.
+        out: the run's own folder; files are created in it, never replaced.
+        data: fsspec URL or folder against which relative masks are resolved.
+    """
+
+    name: str
+    params: Params
+    inputs: Mapping[str, Path]
+    out: Path
+    data: str = ""
+    report: Report = lambda step, total, metrics: None
+    links: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def source(self) -> Path:
+        """The folder of the only source.
+
+        Raises:
+            StageError: there is none, or more than one.
+        """
+        if len(self.inputs) != 1:
+            raise StageError(f'"source": this stage takes exactly one, got: {", ".join(self.inputs) or "none"}')
+        return next(iter(self.inputs.values()))
+
+    def path(self, name: str) -> Path:
+        """A new file's path, for libraries that open by name themselves; folders on the way are made.
+
+        Raises:
+            StageError: the name leaves the run's folder or belongs to the run itself.
+            FileExistsError: the file is there already (R4).
+        """
+        path = self._inside(name)
+        if path.exists() or path.is_symlink():
+            raise FileExistsError(f"{name}: exists already; a result file is written once")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def open(self, name: str, mode: str = "x", **options: Any) -> IO[Any]:
+        """Create a result file ("x", "xb") or read one back ("r", "rb"); no other mode exists."""
+        if set(mode) - set("xrbt") or len(set(mode) & set("xr")) != 1:
+            raise ValueError(f'open({name!r}, {mode!r}): a result file is opened with "x" or "r" only')
+        if "b" not in mode:
+            options = {"encoding": "utf-8", "newline": ""} | options
+        return (self.path(name) if "x" in mode else self._inside(name)).open(mode, **options)
+
+    def link(self, name: str, existing: Path) -> None:
+        """Pass a file of an input on as this run's own output, without copying it.
+
+        Raises:
+            StageError: there is no such file in any of the inputs.
+        """
+        for source, folder in self.inputs.items():
+            if existing.is_relative_to(folder) and ".." not in existing.parts and existing.is_file():
+                files.pass_on(existing.resolve(), self.path(name))
+                self.links[name] = (source, existing.relative_to(folder).as_posix())
+                return
+        raise StageError(f"link {name!r}: {existing.name} is no file of any input")
+
+    def progress(self, step: int, total: int, **metrics: float) -> None:
+        """Say how far the run is; cheap enough to be called at every step."""
+        self.report(step, total, metrics)
+
+    def _inside(self, name: str) -> Path:
+        path = Path(name)
+        if path.is_absolute() or ".." in path.parts or path.as_posix() in OWN_FILES:
+            raise StageError(
+                f"{name!r} can't be an output: outputs lie in the run's folder, beside its own {OWN_FILES}"
+            )
+        return self.out / path

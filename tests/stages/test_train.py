@@ -1,0 +1,112 @@
+"""stage train: it learns, leaves the same bytes anywhere, and says what is wrong in one line."""
+
+import csv
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages import models, train
+from stages.errors import ConfigError, StageError
+from stages.run import MANIFEST
+from tests.stages.patterns import dataset, model, write_patterns
+from tests.stages.pictures import files_of, run_stage
+
+
+def rows(folder):
+    return list(csv.DictReader((folder / "losses.csv").read_text().splitlines()))
+
+
+def test_it_learns(work):
+    found = rows(work / "runs" / "model")
+    assert [row["epoch"] for row in found] == list("123456")
+    assert float(found[-1]["train_loss"]) < float(found[0]["train_loss"]) / 2
+    assert float(found[-1]["validation_accuracy"]) > 0.9
+    assert (work / "runs" / "model" / "losses.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("arch", ["mlp", "resnet"])
+def test_every_arch_learns(work, arch):
+    folder = model(work, arch, arch=arch, blocks=1) if arch == "resnet" else model(work, arch, arch=arch)
+    assert float(rows(folder)[-1]["validation_accuracy"]) > 0.9
+
+
+def test_every_optimizer_and_schedule_learns(work):
+    for number, (optimizer, schedule) in enumerate(zip(train.OPTIMIZERS, train.SCHEDULES, strict=True)):
+        lr = 0.05 if optimizer == "sgd" else 3e-3
+        folder = model(work, f"variant{number}", optimizer=optimizer, schedule=schedule, lr=lr, weight_decay=1e-4)
+        assert float(rows(folder)[-1]["train_loss"]) < float(rows(folder)[0]["train_loss"])
+
+
+def test_the_same_config_gives_the_same_bytes_in_another_folder_process_and_with_other_plot_defaults(work, tmp_path):
+    write_patterns(tmp_path / "images")
+    (tmp_path / "matplotlibrc").write_text("lines.linewidth: 9\nfont.size: 30\nsavefig.facecolor: red\n")
+    call = (
+        "from tests.stages.patterns import *; import sys, pathlib as p; w = p.Path(sys.argv[1]); dataset(w); model(w)"
+    )
+    environment = os.environ | {
+        "REPRO_DATA": str(tmp_path),
+        "MATPLOTLIBRC": str(tmp_path / "matplotlibrc"),
+        "PYTHONHASHSEED": "7",
+        "PYTHONPATH": str(Path.cwd()),
+    }
+    subprocess.run([sys.executable, "-c", call, str(tmp_path)], env=environment, check=True, capture_output=True)
+    assert files_of(tmp_path / "runs" / "model") == files_of(work / "runs" / "model")
+
+
+def test_another_seed_gives_another_model(work):
+    folder = model(work, "seeded", seed=1)
+    assert files_of(folder)[models.MODEL] != files_of(work / "runs" / "model")[models.MODEL]
+
+
+def test_the_manifest_keeps_the_last_epoch_and_the_defaults(work):
+    text = (work / "runs" / "model" / MANIFEST).read_text()
+    assert f'"validation_accuracy": {rows(work / "runs" / "model")[-1]["validation_accuracy"]}' in text
+    assert '"schedule": {' in text
+
+
+def test_without_validation_images_its_columns_stay_empty(work):
+    dataset(work, "whole", validation=0.0)
+    found = rows(model(work, "unchecked", source="whole", epochs=1))
+    assert found[0]["train_loss"]
+    assert found[0]["validation_loss"] == found[0]["validation_accuracy"] == ""
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(work):
+    with pytest.raises(StageError, match=r'the loss is (nan|inf) in epoch \d+, step \d+; try a smaller "lr"'):
+        model(work, "wild", arch="mlp", optimizer="sgd", lr=1e30)
+    assert not (work / "runs" / "wild" / models.MODEL).exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("arch", "vgg", "there are: baseline, mlp, resnet"),
+        ("optimizer", "adamm", "there are: adam, adamw, sgd"),
+        ("schedule", "linear", "there are: constant, cosine, step"),
+        ("epochs", 0, '"epochs": expected 1 or more, got: 0'),
+        ("lr", -1.0, '"lr": expected more than 0, got: -1.0'),
+        ("label_smoothing", 1.0, "from 0 to below 1"),
+        ("lr_every", 0.0, '"lr_every": expected more than 0'),
+    ],
+)
+def test_a_bad_option_is_one_clear_line(work, key, value, says):
+    with pytest.raises(StageError, match=says):
+        model(work, f"bad_{key}", **{key: value})
+
+
+def test_a_mistyped_key_is_refused_before_any_work(work):
+    with pytest.raises(ConfigError, match='did you mean "epochs"'):
+        run_stage(work, "typo", stage="train", source="data", epoch=3)
+
+
+def test_rates():
+    assert train.rate({"lr": 1.0, "schedule": "constant"}, 99, 100) == 1.0
+    assert train.rate({"lr": 1.0, "schedule": "cosine"}, 0, 100) == 1.0
+    assert train.rate({"lr": 1.0, "schedule": "cosine"}, 50, 100) == pytest.approx(0.5)
+    steps = [train.rate({"lr": 1.0, "schedule": "step", "lr_every": 0.5}, step, 100) for step in (0, 49, 50, 99)]
+    assert steps == [1.0, 1.0, 0.1, 0.1]
+    assert math.isclose(train.rate({}, 0, 1), 3e-3)
