@@ -1,0 +1,62 @@
+"""What all workers share: the store's root, fixed at first use, and the list of who is alive."""
+
+from collections.abc import Sequence
+
+from pymongo import ReturnDocument
+
+from scheduler.mongo import Document, Queue
+from stages.errors import ReproError
+
+
+def fix_store(db: Queue, url: str) -> None:
+    """Keep the store's root with the queue: the first worker sets it, all others must have the same.
+
+    Raises:
+        ReproError: the queue's results lie elsewhere.
+    """
+    fixed: Document | None = db.settings.find_one_and_update(
+        {"_id": "store"}, {"$setOnInsert": {"url": url}}, upsert=True, return_document=ReturnDocument.AFTER
+    )
+    _check_same(fixed, url)
+
+
+def check_store(db: Queue, url: str) -> None:
+    """See that a store is the queue's, as far as the queue has one; nothing is fixed by asking.
+
+    Raises:
+        ReproError: the queue's results lie elsewhere.
+    """
+    _check_same(db.settings.find_one({"_id": "store"}), url)
+
+
+def _check_same(fixed: Document | None, url: str) -> None:
+    if fixed is not None and fixed["url"] != url:
+        raise ReproError(
+            f"this queue keeps its results in {fixed['url']}, not in {url}; set REPRO_STORE={fixed['url']}"
+        )
+
+
+def announce(db: Queue, worker: str, cards: Sequence[str], cpus: int) -> bool:
+    """Say, or say again, that a worker is alive and what it has; True if somebody asked it to drain."""
+    has = {"cards": {"$literal": list(cards)}, "cpus": {"$literal": cpus}}
+    update = [{"$set": has | {"seen_at": "$$NOW"}}]
+    found: Document | None = db.workers.find_one_and_update(
+        {"_id": worker}, update, upsert=True, return_document=ReturnDocument.AFTER
+    )
+    return bool(found and found.get("drain"))
+
+
+def drain(db: Queue, workers: Sequence[str]) -> None:
+    """Ask workers to claim no more, finish what they run, and leave; they hear it with their next heartbeat.
+
+    Raises:
+        ReproError: naming those that are not there; nobody was asked.
+    """
+    alive = db.workers.distinct("_id")
+    if missing := [worker for worker in workers if worker not in alive]:
+        raise ReproError(f"no such worker: {', '.join(missing)}; there are: {', '.join(sorted(alive)) or 'none'}")
+    db.workers.update_many({"_id": {"$in": list(workers)}}, {"$set": {"drain": True}})
+
+
+def depart(db: Queue, worker: str) -> None:
+    db.workers.delete_one({"_id": worker})

@@ -1,0 +1,191 @@
+"""Every read of run documents that commands and workers make."""
+
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from scheduler.mongo import Document, Queue, server_time
+from scheduler.runs import CLAIM_ORDER, FINAL, LIVE, State, claimable
+from stages.errors import ReproError
+
+STATES = [state.value for state in State]
+
+
+def run(db: Queue, name: str) -> Document:
+    """One run's document.
+
+    Raises:
+        ReproError: there is none of that name.
+    """
+    return runs(db, [name])[0]
+
+
+def runs(db: Queue, names: Sequence[str]) -> list[Document]:
+    """The documents of these runs, in the order asked for.
+
+    Raises:
+        ReproError: naming those that do not exist.
+    """
+    found = {d["_id"]: d for d in db.runs.find({"_id": {"$in": list(names)}})}
+    if missing := [name for name in names if name not in found]:
+        raise ReproError(f"no such run: {', '.join(missing)}; repro status lists them")
+    return [found[name] for name in names]
+
+
+def sources(db: Queue, document: Document) -> dict[str, Document]:
+    """Name -> document of those of a run's sources that exist."""
+    names = document["sources"]
+    return {d["_id"]: d for d in db.runs.find({"_id": {"$in": names}})} if names else {}
+
+
+def held_with(db: Queue, token: str) -> Document | None:
+    """The run that is held with a token: the answer to a claim whose reply was lost."""
+    return db.runs.find_one({"state": State.RUNNING.value, "lease.token": token})
+
+
+def identities(db: Queue, names: Iterable[str]) -> dict[str, Document]:
+    """`state`, `config` and `fingerprint` of those of the names that are taken."""
+    wanted = {"state": 1, "config": 1, "fingerprint": 1, "location": 1}
+    return {d["_id"]: d for d in db.runs.find({"_id": {"$in": list(names)}}, wanted)}
+
+
+def lettered(db: Queue, base: str) -> dict[str, str]:
+    """Name -> fingerprint of `base` and of everything that is `base` with letters behind it."""
+    pattern = {"$regex": f"^{re.escape(base)}[a-z]*$"}
+    return {d["_id"]: d["fingerprint"] for d in db.runs.find({"_id": pattern}, {"fingerprint": 1})}
+
+
+def counts(db: Queue) -> dict[str, int]:
+    """How many runs there are in each state that has any; each count is answered from an index."""
+    found = {state: db.runs.count_documents({"state": state}) for state in STATES}
+    return {state: number for state, number in found.items() if number}
+
+
+def listing(db: Queue, states: Sequence[str] = (), limit: int = 20) -> list[Document]:
+    """The newest runs first, without the parts that a table has no room for; live ones before ended ones."""
+    hidden = {"outputs": 0, "params": 0, "environment": 0, "history": 0, "config": 0}
+    found: list[Document] = []
+    for state in states or STATES:
+        order = "finished_at" if state in FINAL else "submitted_at"
+        found += db.runs.find({"state": state}, hidden).sort(order, -1).limit(limit)
+    live_first = {
+        state: place for place, state in enumerate(("running", "pending", "waiting", "failed", "cancelled", "done"))
+    }
+    return sorted(found, key=lambda d: live_first[d["state"]])[:limit]
+
+
+def why_waiting(db: Queue, documents: Iterable[Document]) -> dict[str, str]:
+    """For each waiting or pending run, in a few words, why it does not run yet."""
+    pending = [d for d in documents if d["state"] in (State.WAITING, State.PENDING)]
+    wanted = {source for d in pending for source in d["waiting_for"]}
+    states = {d["_id"]: d["state"] for d in db.runs.find({"_id": {"$in": list(wanted)}}, {"state": 1})}
+    now = server_time(db)
+    return {d["_id"]: _reason(d, states, now) for d in pending}
+
+
+def _reason(document: Document, states: Mapping[str, str], now: datetime) -> str:
+    if document["state"] == State.WAITING:
+        return ", ".join(f"{name} is {states.get(name, 'gone')}" for name in document["waiting_for"])
+    if document["held"]:
+        return "held"
+    if document.get("not_before") and document["not_before"] > now:
+        return f"not before {document['not_before']:%H:%M:%S} UTC"
+    return f"needs a worker with {document['gpus']} GPUs" if document["gpus"] else "next in line"
+
+
+def ready_sources(db: Queue) -> list[str]:
+    """Done runs that some waiting run still waits for: their releaser died in between."""
+    names = db.runs.distinct("waiting_for", {"state": State.WAITING.value})
+    return [d["_id"] for d in db.runs.find({"_id": {"$in": names}, "state": State.DONE.value}, {"_id": 1})]
+
+
+def first_in_line(db: Queue, gpus: Sequence[int]) -> Document | None:
+    """The run that would be claimed next by a worker with room for any of these GPU counts."""
+    return db.runs.find_one(claimable(gpus), {"gpus": 1}, sort=CLAIM_ORDER)
+
+
+def pending_news(db: Queue, stop: threading.Event) -> Iterator[None]:
+    """Yields whenever a run has become pending, until `stop`. A hint only: news may be lost, so polling goes on.
+
+    Ends at once on a standalone server, which has no change streams.
+    """
+    is_pending = {"fullDocument.state": State.PENDING.value}
+    became_pending = {"updateDescription.updatedFields.state": State.PENDING.value}
+    wanted: list[Mapping[str, Any]] = [
+        {"$match": {"$or": [{"operationType": "insert", **is_pending}, became_pending]}},
+        {"$project": {"_id": 1}},
+    ]
+    with db.runs.watch(wanted, max_await_time_ms=500) as news:
+        while not stop.is_set():
+            if news.try_next() is not None:
+                yield
+
+
+def claimable_later(db: Queue, gpus: Sequence[int]) -> bool:
+    """Whether a run that fits these GPU counts is pending, if only after its `not_before`."""
+    guard = {"state": State.PENDING.value, "held": False, "gpus": {"$in": list(gpus)}}
+    return db.runs.find_one(guard, {"_id": 1}) is not None
+
+
+def unfinished(db: Queue, names: Sequence[str]) -> dict[str, Any]:
+    """Name -> state of those of the runs that are not in a final state."""
+    final = [state.value for state in FINAL]
+    return {
+        d["_id"]: d["state"]
+        for d in db.runs.find({"_id": {"$in": list(names)}, "state": {"$nin": final}}, {"state": 1})
+    }
+
+
+def blocked(db: Queue, names: Sequence[str]) -> dict[str, str]:
+    """Name -> `"blocked"` of those waiting runs that can't start: a source up the line failed or was cancelled."""
+    found: dict[str, str] = {}
+    for document in db.runs.find({"_id": {"$in": list(names)}, "state": State.WAITING.value}, {"waiting_for": 1}):
+        if any(_dead(db, source) for source in document["waiting_for"]):
+            found[document["_id"]] = "blocked"
+    return found
+
+
+def _dead(db: Queue, name: str) -> bool:
+    document = db.runs.find_one({"_id": name}, {"state": 1, "waiting_for": 1})
+    if document is None or document["state"] in (State.FAILED, State.CANCELLED):
+        return True
+    return document["state"] == State.WAITING and any(_dead(db, source) for source in document["waiting_for"])
+
+
+def chain(db: Queue, names: Sequence[str]) -> list[str]:
+    """The runs not ended that lead to these or come from them, through ended ones too; the last children first.
+
+    There is no index from a run to its children, for its writes would cost every submit: they are found from the
+    live runs' side, up the line.
+    """
+    sources = _lines_up(db, names)
+    children: dict[str, list[str]] = {}
+    for name, above in sources.items():
+        for source in above:
+            children.setdefault(source, []).append(name)
+    line = [*reversed(_reached(names, children)), *_reached(names, sources)]
+    live = unfinished(db, line)
+    return [name for name in dict.fromkeys(line) if name in live]
+
+
+def _lines_up(db: Queue, names: Sequence[str]) -> dict[str, list[str]]:
+    """Name -> sources of these runs, of every live run and of all that they come from."""
+    known: dict[str, list[str]] = {}
+    guard: Document = {"$or": [{"state": {"$in": [s.value for s in LIVE]}}, {"_id": {"$in": list(names)}}]}
+    while found := {d["_id"]: d["sources"] for d in db.runs.find(guard, {"sources": 1})}:
+        known |= found
+        guard = {"_id": {"$in": list({s for above in found.values() for s in above} - known.keys())}}
+    return known
+
+
+def _reached(names: Iterable[str], edges: Mapping[str, Sequence[str]]) -> list[str]:
+    """These and all that can be reached from them, each once, the nearest first."""
+    reached = dict.fromkeys(names)
+    waiting = list(reached)
+    for name in waiting:
+        fresh = [other for other in edges.get(name, ()) if other not in reached]
+        reached |= dict.fromkeys(fresh)
+        waiting += fresh
+    return list(reached)

@@ -1,0 +1,360 @@
+"""The run store: the states, the document, and every transition. Nothing else writes a run document.
+
+Each transition is one function and one atomic update of single documents, guarded by the state that it
+leaves and, where a worker writes, by the token of its claim. Times are the server's. In lifecycle order:
+
+    submit             (none) -> waiting | pending
+    release_children   waiting -> pending           the last source is done
+    claim              pending -> running           with a fresh token
+    set_aside          pending, as it is            one worker keeps cards free for a run that needs more
+    renew              running -> running           the token is still its own
+    complete           running -> done              token checked
+    fail               running -> failed | pending  pending if the fault was the machine's and attempts are left
+    hand_back          running -> pending           the attempt is not counted
+    expire             running -> pending | failed  the lease ran out
+    cancel             waiting | pending | running -> cancelled
+    retry              failed | cancelled -> waiting | pending
+    hold, unhold, set_priority   waiting | pending, as they are
+    restore            (none) -> done               from a complete folder, when the queue was lost
+
+Not guaranteed: that a lease lasts as long as asked (the server's clock may jump at a failover). Leases are
+for liveness; what a late worker may write is decided by its token alone.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
+from pymongo.errors import BulkWriteError
+
+from scheduler.mongo import Document, Queue, server_time
+
+Pipeline = list[Mapping[str, Any]]
+
+BACKOFF = 5.0  # seconds until another attempt after a fault of the machine; doubles with every attempt
+HISTORY = 50  # entries kept; a document must not grow without bound
+
+
+class State(StrEnum):
+    """What a crash leaves behind stands beside each state."""
+
+    WAITING = "waiting"  # a source is not done; idle workers release it if the releaser died
+    PENDING = "pending"  # claimable, unless held or not_before lies ahead
+    RUNNING = "running"  # a worker holds the lease; a dead worker's lease expires
+    DONE = "done"  # the folder at `location` is complete; final
+    FAILED = "failed"  # `error` says why; final until retried
+    CANCELLED = "cancelled"  # by a user; final until retried
+
+
+FINAL = (State.DONE, State.FAILED, State.CANCELLED)
+# What a user's verbs take: cancel, retry, and hold, unhold and set_priority.
+LIVE = (State.WAITING, State.PENDING, State.RUNNING)
+RETRIABLE = (State.FAILED, State.CANCELLED)
+QUEUED = (State.WAITING, State.PENDING)
+OF_AN_ATTEMPT = ["lease", "progress", "log_tail"]  # what a document has only while it is running
+DUPLICATE_KEY = 11000
+NOW = "$$NOW"
+CLAIM_ORDER = [("priority", DESCENDING), ("submitted_at", ASCENDING)]
+
+INDEXES = [
+    # Claims: equality first, then the order of claims, so that a claim reads one entry a GPU count.
+    IndexModel(
+        [("state", 1), ("held", 1), ("gpus", 1), ("priority", DESCENDING), ("submitted_at", ASCENDING)],
+        name="claim",
+    ),
+    IndexModel([("waiting_for", 1)], name="children", partialFilterExpression={"state": State.WAITING.value}),
+    IndexModel([("fingerprint", 1)], name="fingerprint"),
+    IndexModel([("state", 1), ("finished_at", DESCENDING)], name="recent"),
+]
+
+
+def create_indexes(db: Queue) -> None:
+    """Make the indexes that are missing; run by every submit and every worker, cheap when they are there."""
+    db.runs.create_indexes(INDEXES)
+
+
+def document(
+    name: str,
+    config: Document,
+    fingerprint: str,
+    sources: Sequence[str],
+    waiting_for: Sequence[str],
+    **options: Any,
+) -> Document:
+    """A new run's document; `options` are the submit's: priority, held, tags, max_attempts, time_limit..."""
+    return {
+        "_id": name,
+        "state": (State.WAITING if waiting_for else State.PENDING).value,
+        "stage": config["stage"],
+        "config": config,
+        "fingerprint": fingerprint,
+        "sources": list(sources),
+        "gpus": config.get("gpus", 0),
+        "waiting_for": list(waiting_for),
+        "priority": 0,
+        "held": False,
+        "tags": [],
+        "max_attempts": 3,
+        "not_before": None,
+        "time_limit": None,
+        "stall_limit": None,
+        "attempts": 0,
+        "history": [],
+    } | options
+
+
+def submit(db: Queue, documents: Sequence[Document]) -> list[str]:
+    """(none) -> waiting | pending. Returns the names that somebody else inserted in the meantime.
+
+    Sources must stand before their children: what a crash leaves is then a chain without its end, and the
+    same submit completes it.
+    """
+    now = server_time(db)  # an insert can't say $$NOW
+    fresh = [
+        d | {"submitted_at": now, "history": [{"at": now, "to": d["state"], "by": d.get("submitted_by")}]}
+        for d in documents
+    ]
+    return _insert_new(db, fresh)
+
+
+def restore(db: Queue, documents: Sequence[Document]) -> list[str]:
+    """(none) -> done, from the manifests of complete folders, never over a document that exists.
+
+    Returns the names that have one already; those are left as they are.
+    """
+    entry = {"at": server_time(db), "to": State.DONE.value, "why": "restored from the store"}
+    return _insert_new(db, [d | {"state": State.DONE.value, "history": [entry]} for d in documents])
+
+
+def _insert_new(db: Queue, documents: Sequence[Document]) -> list[str]:
+    """Insert those whose name is free; returns the other names."""
+    try:
+        db.runs.insert_many(documents, ordered=False)
+    except BulkWriteError as error:
+        failures = error.details["writeErrors"]
+        if any(failure["code"] != DUPLICATE_KEY for failure in failures):
+            raise
+        return [str(failure["op"]["_id"]) for failure in failures]
+    return []
+
+
+def release_children(db: Queue, done: Iterable[str]) -> int:
+    """waiting -> pending for every run whose last missing source is among these *done* runs."""
+    names = list(done)
+    if not names:
+        return 0
+    left = {"$setDifference": ["$waiting_for", {"$literal": names}]}
+    ready = {"$eq": [{"$size": "$waiting_for"}, 0]}
+    update: Pipeline = [
+        {"$set": {"waiting_for": left}},
+        {"$set": {"state": {"$cond": [ready, State.PENDING.value, State.WAITING.value]}}},
+        {"$set": {"history": {"$cond": [ready, _history(to=State.PENDING), "$history"]}}},
+    ]
+    guard = {"state": State.WAITING.value, "waiting_for": {"$in": names}}
+    return db.runs.update_many(guard, update).modified_count
+
+
+def new_token() -> str:
+    """A claim's token, made by the claimer, so that it can ask what became of a claim whose reply was lost."""
+    return secrets.token_hex(16)
+
+
+def claimable(gpus: Sequence[int]) -> Document:
+    """The filter for runs that may be claimed now and need one of these GPU counts; CLAIM_ORDER says which is first."""
+    return {
+        "state": State.PENDING.value,
+        "held": False,
+        "gpus": {"$in": list(gpus)},
+        "$expr": {"$lte": ["$not_before", NOW]},
+    }
+
+
+def claim(db: Queue, worker: str, gpus: Sequence[int], lease: float, token: str | None = None) -> Document | None:
+    """pending -> running, with a fresh token: the first by priority, then age, that needs one of these GPU counts."""
+    holder = {"token": token or new_token(), "worker": worker}
+    update: Pipeline = [
+        {
+            "$set": {
+                "state": State.RUNNING.value,
+                "attempts": {"$add": ["$attempts", 1]},
+                "started_at": NOW,
+                "not_before": None,
+                "lease": {"$mergeObjects": [{"$literal": holder}, {"expires_at": _later(lease)}]},
+                "history": _history(to=State.RUNNING, by=worker, token=holder["token"]),
+            }
+        },
+        {"$unset": ["progress", "log_tail", "error", "finished_at", "aside"]},
+    ]
+    guard = claimable(gpus)
+    return db.runs.find_one_and_update(guard, update, sort=CLAIM_ORDER, return_document=ReturnDocument.AFTER)
+
+
+def set_aside(db: Queue, name: str, worker: str, seconds: float) -> bool:
+    """pending, as it is: this worker keeps cards free for it. False if another one does already, or it is gone."""
+    nobody_else = [
+        {"aside.worker": {"$in": [None, worker]}},
+        {"$expr": {"$lt": ["$aside.until", NOW]}},
+    ]
+    guard = {"_id": name, "state": State.PENDING.value, "held": False, "$or": nobody_else}
+    update: Pipeline = [{"$set": {"aside": {"worker": {"$literal": worker}, "until": _later(seconds)}}}]
+    return db.runs.update_one(guard, update).matched_count == 1
+
+
+def renew(db: Queue, name: str, token: str, lease: float, news: Mapping[str, Any] | None = None) -> bool:
+    """running -> running while the token is still its own; False means that the run belongs to somebody else.
+
+    `news` is what the attempt has to tell so far: `progress`, `log_tail`.
+    """
+    update: Pipeline = [{"$set": {"lease.expires_at": _later(lease)} | _literals(news or {})}]
+    return db.runs.update_one(_held_by(name, token), update).matched_count == 1
+
+
+def complete(db: Queue, name: str, token: str, location: str, result: Document) -> bool:
+    """running -> done, token checked. True also if an earlier call of the same attempt got through."""
+    update: Pipeline = [
+        {"$set": _end(State.DONE, token=token) | _literals(result | {"location": location})},
+        {"$unset": [*OF_AN_ATTEMPT, "error"]},
+    ]
+    if db.runs.update_one(_held_by(name, token), update).matched_count == 1:
+        return True
+    # The location holds the token, so no other attempt can have written it.
+    return db.runs.find_one({"_id": name, "state": State.DONE.value, "location": location}, {"_id": 1}) is not None
+
+
+def fail(db: Queue, name: str, token: str, error: Document, retry_after: float | None = None) -> bool:
+    """running -> failed; or, for a fault of the machine and while attempts are left, -> pending after some seconds."""
+    update = _give_up(error, None if retry_after is None else _later(retry_after), token=token)
+    return db.runs.update_one(_held_by(name, token), update).matched_count == 1
+
+
+def hand_back(db: Queue, name: str, token: str) -> bool:
+    """running -> pending; the attempt does not count."""
+    update: Pipeline = [
+        {
+            "$set": {
+                "state": State.PENDING.value,
+                "attempts": {"$subtract": ["$attempts", 1]},
+                "history": _history(to=State.PENDING, token=token, why="handed back"),
+            }
+        },
+        {"$unset": OF_AN_ATTEMPT},
+    ]
+    return db.runs.update_one(_held_by(name, token), update).matched_count == 1
+
+
+def expire(db: Queue) -> int:
+    """running -> pending, or failed if attempts are spent, for every run whose lease ran out.
+
+    The first time it is claimable at once. A run that loses worker after worker may be what kills them: it comes
+    back ever later (BACKOFF, doubled each time, with jitter), and not more often than `max_attempts`.
+    """
+    guard = {"state": State.RUNNING.value, "$expr": {"$lt": ["$lease.expires_at", NOW]}}
+    error = {"type": "LostWorker", "message": "the worker stopped renewing its lease"}
+    doubled = {"$pow": [2, {"$subtract": ["$attempts", 2]}]}
+    jitter = {"$add": [0.5, {"$rand": {}}]}
+    wait = {"$cond": [{"$lte": ["$attempts", 1]}, 0, {"$multiply": [BACKOFF * 1000, doubled, jitter]}]}
+    return db.runs.update_many(guard, _give_up(error, {"$add": [NOW, {"$toLong": wait}]})).modified_count
+
+
+def cancel(db: Queue, name: str, by: str = "") -> Document | None:
+    """waiting | pending | running -> cancelled; a running one's worker loses its lease and stops.
+
+    This and the other verbs of a user return how the run stands after it, None where its state refused it.
+    """
+    return _by_user(db, name, LIVE, [{"$set": _end(State.CANCELLED, by=by)}, {"$unset": OF_AN_ATTEMPT}])
+
+
+def retry(db: Queue, name: str, by: str = "") -> Document | None:
+    """failed | cancelled -> pending, or waiting if sources are not done; attempts start anew, history stays."""
+    done = _done_sources(db, name)  # `waiting_for` is out of date: nobody released this run since it ended
+    left = {"$setDifference": ["$sources", {"$literal": sorted(done)}]}
+    to = {"$cond": [{"$eq": [{"$size": "$waiting_for"}, 0]}, State.PENDING.value, State.WAITING.value]}
+    update: Pipeline = [
+        {"$set": {"waiting_for": left, "attempts": 0, "not_before": None}},
+        {"$set": {"state": to}},
+        {"$set": {"history": _history(to="$state", by=by)}},
+        {"$unset": ["error", "finished_at"]},
+    ]
+    found = _by_user(db, name, RETRIABLE, update)
+    if found:
+        # What ended between our look and our update released its children too early for this one.
+        release_children(db, _done_sources(db, name) - done)
+    return found
+
+
+def hold(db: Queue, name: str, by: str = "") -> Document | None:
+    """waiting | pending stay as they are, but are not claimed until `unhold`."""
+    return _set_queued(db, name, "held", True, by, why="held")
+
+
+def unhold(db: Queue, name: str, by: str = "") -> Document | None:
+    """waiting | pending stay as they are, and may be claimed again."""
+    return _set_queued(db, name, "held", False, by, why="unheld")
+
+
+def set_priority(db: Queue, name: str, priority: int, by: str = "") -> Document | None:
+    """waiting | pending stay as they are; of those that fit, the higher priority is claimed first."""
+    return _set_queued(db, name, "priority", priority, by, why=f"priority {priority}")
+
+
+def _set_queued(db: Queue, name: str, field: str, value: bool | int, by: str, why: str) -> Document | None:
+    """Set a field of a run that nobody has claimed; saying again what holds already leaves no trace in the history."""
+    same = {"$eq": [f"${field}", {"$literal": value}]}
+    entry = _history(to="$state", by=by, why=why)
+    update: Pipeline = [{"$set": {"history": {"$cond": [same, "$history", entry]}} | _literals({field: value})}]
+    return _by_user(db, name, QUEUED, update)
+
+
+def _by_user(db: Queue, name: str, states: Iterable[State], update: Pipeline) -> Document | None:
+    guard = {"_id": name, "state": {"$in": [state.value for state in states]}}
+    shown = {"state": 1, "held": 1, "priority": 1}
+    return db.runs.find_one_and_update(guard, update, projection=shown, return_document=ReturnDocument.AFTER)
+
+
+def _done_sources(db: Queue, name: str) -> set[str]:
+    run = db.runs.find_one({"_id": name}, {"sources": 1})
+    guard = {"_id": {"$in": run["sources"] if run else []}, "state": State.DONE.value}
+    return {d["_id"] for d in db.runs.find(guard, {"_id": 1})}
+
+
+def _held_by(name: str, token: str) -> Document:
+    return {"_id": name, "state": State.RUNNING.value, "lease.token": token}
+
+
+def _end(state: State, **facts: Any) -> Document:
+    return {"state": state.value, "finished_at": NOW, "history": _history(to=state, **facts)}
+
+
+def _give_up(error: Document, retry_at: Document | None, **facts: Any) -> Pipeline:
+    """failed, or pending again if the fault was the machine's (`retry_at` says when) and attempts are left."""
+    again: Any = False if retry_at is None else {"$lt": ["$attempts", "$max_attempts"]}
+    return [
+        {"$set": {"state": {"$cond": [again, State.PENDING.value, State.FAILED.value]}}},
+        {
+            "$set": {
+                "not_before": {"$cond": [again, retry_at, None]},
+                "finished_at": {"$cond": [again, "$$REMOVE", NOW]},
+                "history": _history(to="$state", why=error["message"], **facts),
+                "error": {"$literal": error},
+            }
+        },
+        {"$unset": OF_AN_ATTEMPT},
+    ]
+
+
+def _history(to: str, **facts: Any) -> Document:
+    """The history with one more entry, the oldest dropped past the bound."""
+    field: Any = to if to.startswith("$") else {"$literal": str(to)}
+    entry = {"at": NOW, "to": field} | _literals({key: value for key, value in facts.items() if value})
+    return {"$slice": [{"$concatArrays": ["$history", [entry]]}, -HISTORY]}
+
+
+def _literals(fields: Mapping[str, Any]) -> Document:
+    """A caller's values in a pipeline are data: without `$literal` the string "$_id" would be evaluated."""
+    return {key: {"$literal": value} for key, value in fields.items()}
+
+
+def _later(seconds: float) -> Document:
+    return {"$add": [NOW, round(seconds * 1000)]}

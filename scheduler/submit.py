@@ -1,0 +1,229 @@
+"""Config files -> runs: sources first, everything checked before anything is inserted."""
+
+import getpass
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from scheduler import queries, runs
+from scheduler.mongo import Document, Queue
+from stages import config as configs
+from stages import registry
+from stages.config import Config
+from stages.errors import ConfigError
+from stages.params import check_keys
+
+
+@dataclass(frozen=True)
+class Change:
+    """What the command line lays over each of the files named on it (R7), and what the run is then called."""
+
+    conf: str | None = None
+    settings: Sequence[str] = ()
+    name: str | None = None
+    allow_unknown: bool = False
+
+    @property
+    def merges(self) -> bool:
+        return self.conf is not None or bool(self.settings)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A config that is to be in the queue under a name; `where` is its file, for messages."""
+
+    name: str
+    config: Config
+    where: str
+    base: str = ""  # what the letters are to follow, if the name is still to be found
+
+    @cached_property
+    def sources(self) -> list[str]:
+        return configs.sources(self.config, self.where)
+
+
+@dataclass(frozen=True)
+class Submitted:
+    name: str
+    state: str
+    new: bool
+    location: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a submit would do: `order` has every candidate after its sources, `known` is there already."""
+
+    order: list[Candidate]
+    known: dict[str, Document]
+    fingerprints: dict[str, str]
+
+    @property
+    def fresh(self) -> list[Candidate]:
+        return [c for c in self.order if c.name not in self.known]
+
+
+def plan(db: Queue, paths: Sequence[Path], change: Change) -> Plan:
+    """Read, merge and check everything; nothing is written.
+
+    Raises:
+        ConfigError: whatever is wrong, in one line.
+    """
+    asked = [_candidate(path, change) for path in paths]
+    if change.name and len(asked) > 1:
+        raise ConfigError("--name: one name can't serve several configs; submit them one by one")
+    files = _with_sources(asked, [path.parent for path in paths], change.allow_unknown)
+    known = queries.identities(db, files.keys() | {s for c in files.values() for s in c.sources})
+    order = _sources_first(files, known)
+    prints = {name: str(d["fingerprint"]) for name, d in known.items() if name not in files}
+    settled: list[Candidate] = []
+    for candidate in order:
+        digest = configs.fingerprint(candidate.config, prints)
+        final = _settle_name(db, candidate, digest, known, {c.name for c in settled}) if candidate.base else candidate
+        prints[final.name] = digest
+        _check_immutable(final, digest, known.get(final.name))
+        settled.append(final)
+    return Plan(settled, known, prints)
+
+
+def submit(db: Queue, paths: Sequence[Path], change: Change | None = None, **options: Any) -> list[Submitted]:
+    """Insert what is not there yet; `options` as in `runs.document`. Returns sources too, each after its own.
+
+    Raises:
+        ConfigError: something is wrong; nothing was inserted.
+    """
+    runs.create_indexes(db)
+    change, options = change or Change(), {"submitted_by": submitter()} | options
+    states: dict[str, str] = {}
+    while True:
+        ready = plan(db, paths, change)
+        documents = _documents(ready, options)
+        # Where another submitter was quicker, the next plan finds its run there: with the same content it is
+        # ours too; with other content the name is refused, or the next letter taken.
+        taken = runs.submit(db, documents) if documents else []
+        states |= {str(d["_id"]): str(d["state"]) for d in documents if d["_id"] not in taken}
+        if not taken:
+            break
+    _release_what_ended_meanwhile(db, ready, documents)
+    return [_submitted(candidate.name, states, ready.known) for candidate in ready.order]
+
+
+def _documents(ready: Plan, options: Document) -> list[Document]:
+    undone = {c.name for c in ready.fresh} | {n for n, d in ready.known.items() if d["state"] != runs.State.DONE}
+    return [
+        runs.document(
+            c.name,
+            dict(c.config),
+            ready.fingerprints[c.name],
+            c.sources,
+            [source for source in c.sources if source in undone],
+            **options,
+        )
+        for c in ready.fresh
+    ]
+
+
+def _release_what_ended_meanwhile(db: Queue, ready: Plan, documents: Sequence[Document]) -> None:
+    """A source may have ended between our look and our insert: its release came too early for the child."""
+    if waited := {s for d in documents for s in d["waiting_for"]} & ready.known.keys():
+        runs.release_children(db, [n for n, d in queries.identities(db, waited).items() if d["state"] == "done"])
+
+
+def _submitted(name: str, fresh: Mapping[str, str], known: Mapping[str, Document]) -> Submitted:
+    if name in fresh:
+        return Submitted(name, fresh[name], new=True)
+    return Submitted(name, known[name]["state"], new=False, location=known[name].get("location"))
+
+
+def submitter() -> str:
+    """`user@host`, for people; never part of a result."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _candidate(path: Path, change: Change) -> Candidate:
+    name = configs.check_name(path.stem, str(path))
+    before = configs.load(path)
+    config = configs.merge(before, change.conf, change.settings)
+    where = str(path)
+    _check(config, where, change.allow_unknown)
+    if change.name:
+        return Candidate(configs.check_name(change.name, "--name"), config, where)
+    # A merge that changes nothing is the file itself.
+    changed = change.merges and configs.canonical(before) != configs.canonical(config)
+    return Candidate(f"{name} as changed", config, where, base=name) if changed else Candidate(name, config, where)
+
+
+def _check(config: Config, where: str, allow_unknown: bool) -> None:
+    configs.check(config, where)
+    check_keys(config, registry.keys(str(config["stage"]), where), where, allow_unknown)
+
+
+def _with_sources(asked: Sequence[Candidate], folders: Sequence[Path], allow_unknown: bool) -> dict[str, Candidate]:
+    """The candidates and, from the files beside them, their sources, by name."""
+    found: dict[str, Candidate] = {}
+    for candidate in asked:
+        _check_same(found.setdefault(candidate.name, candidate), candidate)
+    waiting = [(source, folder) for c, folder in zip(asked, folders, strict=True) for source in c.sources]
+    read = {Path(candidate.where) for candidate in found.values() if not candidate.base}
+    while waiting:
+        source, folder = waiting.pop()
+        path = folder / f"{source}.json"
+        if path in read or not path.exists():
+            continue
+        read.add(path)
+        config = configs.load(path)
+        _check(config, str(path), allow_unknown)
+        candidate = Candidate(source, config, str(path))
+        _check_same(found.setdefault(source, candidate), candidate)
+        waiting += [(further, folder) for further in candidate.sources]
+    return found
+
+
+def _check_same(one: Candidate, other: Candidate) -> None:
+    if one is not other and configs.canonical(one.config) != configs.canonical(other.config):
+        raise ConfigError(f"{other.where}: {one.where} has the same name, {other.name}, and other content")
+
+
+def _sources_first(files: Mapping[str, Candidate], known: Mapping[str, Document]) -> list[Candidate]:
+    for candidate in files.values():
+        for source in candidate.sources:
+            if source not in files and source not in known:
+                beside = Path(candidate.where).parent / f"{source}.json"
+                raise ConfigError(f'{candidate.where}: source "{source}" is neither in the queue nor a file: {beside}')
+    try:
+        names = list(
+            TopologicalSorter({n: [s for s in c.sources if s in files] for n, c in files.items()}).static_order()
+        )
+    except CycleError as error:
+        raise ConfigError(f"sources go round in a circle: {' -> '.join(reversed(error.args[1]))}") from error
+    return [files[name] for name in names]
+
+
+def _settle_name(
+    db: Queue, candidate: Candidate, digest: str, known: dict[str, Document], taken: set[str]
+) -> Candidate:
+    """The lettered run that computes this already, else the next free letter."""
+    lettered = queries.lettered(db, candidate.base)
+    same = sorted((n for n, found in lettered.items() if found == digest), key=lambda n: (len(n), n))
+    name = same[0] if same else configs.next_letter(candidate.base, lettered.keys() | taken)
+    if same:
+        known.update(queries.identities(db, [name]))
+    return Candidate(name, candidate.config, candidate.where)
+
+
+def _check_immutable(candidate: Candidate, digest: str, there: Document | None) -> None:
+    if there is None or there["fingerprint"] == digest:
+        return
+    changed = configs.difference(there["config"], candidate.config) or "a source of it is another one"
+    raise ConfigError(
+        f"{candidate.where}: the name {candidate.name} is taken by another config ({changed}); configs are immutable: "
+        f"take a new name, or lay the change over it with --set"
+    )

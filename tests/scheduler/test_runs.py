@@ -1,0 +1,301 @@
+"""Every transition of the run store against a real mongod: what it changes, what it refuses, who wins a race."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+
+from scheduler import queries, runs
+from scheduler.mongo import server_time
+from scheduler.runs import State
+
+
+def add(db, name="model", waiting_for=(), **options):
+    config = {"stage": "train", "gpus": options.pop("gpus", 0)}
+    runs.submit(db, [runs.document(name, config, f"print-{name}", list(waiting_for), list(waiting_for), **options)])
+    return name
+
+
+def get(db, name="model"):
+    return db.runs.find_one({"_id": name})
+
+
+def claim(db, worker="w1", gpus=(0,), lease=30):
+    return runs.claim(db, worker, gpus, lease)
+
+
+@pytest.fixture
+def db(database):
+    runs.create_indexes(database)
+    return database
+
+
+def running(db, **options):
+    add(db, **options)
+    found = claim(db)
+    return found["_id"], found["lease"]["token"]
+
+
+def test_submit_inserts_pending_and_waiting_runs_with_the_servers_time(db):
+    add(db, "data")
+    add(db, "model", waiting_for=["data"])
+    assert (get(db, "data")["state"], get(db)["state"]) == ("pending", "waiting")
+    assert abs((server_time(db) - get(db)["submitted_at"]).total_seconds()) < 10
+    assert [entry["to"] for entry in get(db)["history"]] == ["waiting"]
+
+
+def test_submit_names_what_was_taken_and_changes_nothing_of_it(db):
+    add(db, "data")
+    before = get(db, "data")
+    taken = runs.submit(db, [runs.document(n, {"stage": "augment"}, "other", [], []) for n in ("data", "fresh")])
+    assert taken == ["data"]
+    assert get(db, "data") == before
+    assert get(db, "fresh")["state"] == "pending"
+
+
+def test_ten_simultaneous_submitters_of_one_name_insert_one(db):
+    barrier = threading.Barrier(10)
+
+    def submit(number):
+        barrier.wait()
+        return runs.submit(db, [runs.document("model", {"stage": "train"}, f"print {number}", [], [])])
+
+    with ThreadPoolExecutor(10) as threads:
+        taken = list(threads.map(submit, range(10)))
+    assert sorted(taken) == [[]] + [["model"]] * 9
+    assert get(db)["fingerprint"] == f"print {taken.index([])}"
+
+
+def test_forty_claimers_of_one_run_one_wins(db):
+    add(db)
+    barrier = threading.Barrier(40)
+
+    def compete(number):
+        barrier.wait()
+        return claim(db, f"w{number}")
+
+    with ThreadPoolExecutor(40) as threads:
+        won = [found for found in threads.map(compete, range(40)) if found]
+    assert len(won) == 1
+    assert get(db)["lease"]["token"] == won[0]["lease"]["token"]
+    assert get(db)["attempts"] == 1
+
+
+def test_claims_go_by_priority_then_age_then_order_of_submission(db):
+    runs.submit(db, [runs.document(n, {"stage": "train"}, n, [], []) for n in ("b", "a", "c")])
+    add(db, "urgent", priority=5)
+    assert [claim(db)["_id"] for _ in range(4)] == ["urgent", "b", "a", "c"]
+
+
+@pytest.mark.parametrize(
+    "unfit", [{"held": True}, {"gpus": 2}, {"not_before": datetime(2999, 1, 1, tzinfo=UTC)}, {"waiting_for": ["x"]}]
+)
+def test_claim_passes_over_what_may_not_start(db, unfit):
+    add(db, "first", **unfit)
+    add(db, "second")
+    assert claim(db)["_id"] == "second"
+    assert claim(db) is None
+
+
+def test_claim_reads_one_index_entry_however_much_does_not_fit(db):
+    runs.submit(db, [runs.document(f"big{i}", {"stage": "train", "gpus": 8}, str(i), [], []) for i in range(300)])
+    runs.submit(db, [runs.document(f"held{i}", {"stage": "train"}, str(i), [], [], held=True) for i in range(300)])
+    add(db, "fits")
+    guard = {"state": "pending", "held": False, "gpus": {"$in": [0, 1]}}
+    plan = db.command(
+        "explain",
+        {"find": "runs", "filter": guard, "sort": {"priority": -1, "submitted_at": 1}, "limit": 1},
+        verbosity="executionStats",
+    )
+    stats = plan["executionStats"]
+    assert stats["nReturned"] == 1
+    assert stats["totalKeysExamined"] <= 5
+    assert stats["totalDocsExamined"] == 1
+
+
+def test_renew_prolongs_and_carries_progress_only_with_its_own_token(db):
+    name, token = running(db)
+    before = get(db)["lease"]["expires_at"]
+    assert runs.renew(db, name, token, 300, {"progress": {"step": 3}, "log_tail": ["line"]})
+    assert (get(db)["lease"]["expires_at"] - before).total_seconds() > 200
+    assert (get(db)["progress"], get(db)["log_tail"]) == ({"step": 3}, ["line"])
+    changed = get(db)
+    assert not runs.renew(db, name, "another token", 300)
+    assert get(db) == changed
+
+
+def test_complete_keeps_the_result_and_ends_the_lease(db):
+    name, token = running(db)
+    assert runs.complete(db, name, token, "file:///s/model-1", {"metrics": {"accuracy": 1.0}, "outputs": []})
+    done = get(db)
+    assert (done["state"], done["location"], done["metrics"]) == ("done", "file:///s/model-1", {"accuracy": 1.0})
+    assert "lease" not in done
+    assert [entry["to"] for entry in done["history"]] == ["pending", "running", "done"]
+
+
+def test_complete_after_a_lost_reply_is_accepted_once_more_but_no_other_location_is(db):
+    name, token = running(db)
+    runs.complete(db, name, token, "file:///s/model-1", {})
+    assert runs.complete(db, name, token, "file:///s/model-1", {})
+    assert not runs.complete(db, name, token, "file:///s/model-2", {})
+
+
+@pytest.mark.parametrize("write", ["renew", "complete", "fail", "hand_back"])
+def test_a_worker_whose_lease_was_taken_changes_nothing(db, write):
+    name, old = running(db)
+    db.runs.update_one({"_id": name}, {"$set": {"lease.expires_at": datetime(2000, 1, 1, tzinfo=UTC)}})
+    assert runs.expire(db) == 1
+    assert claim(db, "w2")["lease"]["token"] != old
+    before = get(db)
+    late = {
+        "renew": lambda: runs.renew(db, name, old, 30),
+        "complete": lambda: runs.complete(db, name, old, "file:///s/old", {}),
+        "fail": lambda: runs.fail(db, name, old, {"type": "E", "message": "late"}),
+        "hand_back": lambda: runs.hand_back(db, name, old),
+    }
+    assert not late[write]()
+    assert get(db) == before
+
+
+def test_fail_by_the_run_itself_is_final(db):
+    name, token = running(db)
+    assert runs.fail(db, name, token, {"type": "ValueError", "message": "boom"})
+    failed = get(db)
+    assert (failed["state"], failed["error"]["message"]) == ("failed", "boom")
+    assert failed["finished_at"]
+    assert claim(db) is None
+
+
+def test_fail_by_the_machine_comes_back_later_until_attempts_are_spent(db):
+    name, token = running(db, max_attempts=2)
+    assert runs.fail(db, name, token, {"type": "Killed", "message": "gone"}, retry_after=3600)
+    waiting = get(db)
+    assert (waiting["state"], waiting["attempts"]) == ("pending", 1)
+    assert 3000 < (waiting["not_before"] - server_time(db)).total_seconds() < 3700
+    assert claim(db) is None
+    db.runs.update_one({"_id": name}, {"$set": {"not_before": None}})
+    token = claim(db)["lease"]["token"]
+    assert runs.fail(db, name, token, {"type": "Killed", "message": "gone again"}, retry_after=3600)
+    assert get(db)["state"] == "failed"
+
+
+def test_hand_back_does_not_count_the_attempt(db):
+    name, token = running(db)
+    assert runs.hand_back(db, name, token)
+    assert (get(db)["state"], get(db)["attempts"]) == ("pending", 0)
+
+
+def test_expire_takes_only_leases_that_ran_out(db):
+    name, _ = running(db)
+    assert runs.expire(db) == 0
+    db.runs.update_one({"_id": name}, {"$set": {"lease.expires_at": datetime(2000, 1, 1, tzinfo=UTC)}})
+    assert runs.expire(db) == 1
+    assert get(db)["state"] == "pending"
+    assert "lease" not in get(db)
+
+
+def test_expire_fails_a_run_whose_attempts_are_spent(db):
+    name, _ = running(db, max_attempts=1)
+    db.runs.update_one({"_id": name}, {"$set": {"lease.expires_at": datetime(2000, 1, 1, tzinfo=UTC)}})
+    assert runs.expire(db) == 1
+    assert get(db)["state"] == "failed"
+
+
+def test_a_run_that_loses_worker_after_worker_comes_back_ever_later(db):
+    add(db, max_attempts=4)
+    delays = []
+    for _ in range(3):
+        db.runs.update_one({"_id": "model"}, {"$set": {"not_before": None}})
+        claim(db)
+        db.runs.update_one({"_id": "model"}, {"$set": {"lease.expires_at": datetime(2000, 1, 1, tzinfo=UTC)}})
+        now = server_time(db)
+        assert runs.expire(db) == 1
+        delays.append((get(db)["not_before"] - now).total_seconds())
+    assert delays[0] < 1
+    assert 0.5 * runs.BACKOFF <= delays[1] <= 1.5 * runs.BACKOFF + 1
+    assert runs.BACKOFF <= delays[2] <= 3 * runs.BACKOFF + 1
+
+
+def test_release_children_waits_for_the_last_source(db):
+    add(db, "child", waiting_for=["a", "b"])
+    runs.release_children(db, ["a"])
+    assert (get(db, "child")["state"], get(db, "child")["waiting_for"]) == ("waiting", ["b"])
+    runs.release_children(db, ["b"])
+    assert (get(db, "child")["state"], get(db, "child")["waiting_for"]) == ("pending", [])
+    assert [entry["to"] for entry in get(db, "child")["history"]] == ["waiting", "pending"]
+
+
+def test_a_release_that_a_crash_swallowed_is_found(db):
+    name, token = running(db, name="data")
+    add(db, "child", waiting_for=["data"])
+    assert queries.ready_sources(db) == []
+    runs.complete(db, name, token, "file:///s/data-1", {})
+    assert queries.ready_sources(db) == ["data"]
+
+
+@pytest.mark.parametrize("state", ["waiting", "pending", "running"])
+def test_cancel_ends_what_has_not_ended_and_takes_the_lease(db, state):
+    if state == "running":
+        _, token = running(db)
+    else:
+        add(db, waiting_for=["x"] if state == "waiting" else [])
+    assert runs.cancel(db, "model")
+    assert get(db)["state"] == "cancelled"
+    assert not runs.cancel(db, "model")
+    if state == "running":
+        assert not runs.renew(db, "model", token, 30)
+
+
+def test_retry_starts_attempts_anew_and_keeps_history(db):
+    name, token = running(db)
+    assert not runs.retry(db, name)
+    runs.fail(db, name, token, {"type": "E", "message": "m"})
+    assert runs.retry(db, name)
+    found = get(db)
+    assert (found["state"], found["attempts"]) == ("pending", 0)
+    assert "error" not in found
+    assert [entry["to"] for entry in found["history"]] == ["pending", "running", "failed", "pending"]
+
+
+def test_hold_keeps_a_run_from_claims_until_unhold(db):
+    add(db)
+    assert runs.hold(db, "model")
+    assert claim(db) is None
+    assert runs.unhold(db, "model")
+    assert claim(db)["_id"] == "model"
+    assert not runs.hold(db, "model")
+
+
+@pytest.mark.parametrize("text", ["$_id", "$$NOW", "$$ROOT", "$lease.token"])
+def test_a_callers_strings_are_never_evaluated(db, text):
+    add(db)
+    token = runs.claim(db, text, (0,), 30)["lease"]["token"]
+    assert get(db)["lease"]["worker"] == text
+    runs.renew(db, "model", token, 30, {"progress": {"note": text}})
+    assert get(db)["progress"] == {"note": text}
+    runs.complete(db, "model", token, text, {"metrics": {"m": text}, "params": {"k": {"value": text}}})
+    done = get(db)
+    assert (done["location"], done["metrics"], done["params"]) == (text, {"m": text}, {"k": {"value": text}})
+
+
+def test_an_error_text_is_never_evaluated(db):
+    name, token = running(db)
+    runs.fail(db, name, token, {"type": "$_id", "message": "$$ROOT", "log_tail": ["$state"]})
+    assert get(db)["error"] == {"type": "$_id", "message": "$$ROOT", "log_tail": ["$state"]}
+
+
+def test_history_does_not_grow_without_bound(db):
+    add(db, max_attempts=1000)
+    for _ in range(runs.HISTORY):
+        runs.hand_back(db, "model", claim(db)["lease"]["token"])
+    assert len(get(db)["history"]) == runs.HISTORY
+
+
+def test_writes_are_acknowledged_by_the_majority(db):
+    assert db.write_concern.document.get("w") == "majority"
+    assert db.runs.write_concern.document.get("w") == "majority"
+
+
+def test_state_values_are_the_documented_ones():
+    assert [s.value for s in State] == ["waiting", "pending", "running", "done", "failed", "cancelled"]
