@@ -1,0 +1,129 @@
+"""A worker that is struck at a labelled step, and the stage of the runs that it is struck in.
+
+`python -m tests.worker.steps KILL worker ...` is `repro worker ...`, but a run that is named after a step below
+ends (or, with STOP, stops) its worker right after that step. The product has no hooks: its functions are wrapped.
+"""
+
+import functools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+OUTPUTS = ("deep/noise.bin", "text.txt")
+EARLY = ["config.json"]
+FULL = [*OUTPUTS, "config.json"]
+STEPS = {  # in their order, with the files that lie in the attempt's folder at that time
+    "claimed": None,
+    "folder-made": [],
+    "config-there": EARLY,
+    "inputs-pulled": EARLY,
+    "stage-runs": EARLY,
+    "stage-ended": EARLY,
+    "outputs-pushed": FULL,
+    "log-pushed": [*FULL, "log.txt"],
+    "mark-there": [*FULL, "log.txt", "run.json"],
+    "completed": [*FULL, "log.txt", "run.json"],
+}
+
+
+def work(run):
+    """Two files from the config and the inputs. The first attempt that finds a file of its name in `hold` hangs."""
+    texts = [(folder / "text.txt").read_text() for folder in run.inputs.values()]
+    with run.open("text.txt") as file:
+        file.write("".join(texts) + run.params["text"])
+    with run.open("deep/noise.bin", "xb") as file:
+        file.write(random.randbytes(300_000))
+    hold = Path(run.params["hold"]) / run.name
+    with suppress(FileNotFoundError):
+        hold.unlink()
+        helper = subprocess.Popen(["sleep", "600"])
+        hold.with_suffix(".held").write_text(json.dumps([os.getpid(), helper.pid]))
+        run.progress(1, 2)
+        time.sleep(600)
+    return {"length": len(run.params["text"])}
+
+
+def install(folder):
+    """Offer the stage as another distribution in a folder that is on the PYTHONPATH."""
+    (folder / "steps.py").write_text(Path(__file__).read_text())
+    info = folder / "steps-0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: steps\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text("[repro.stages]\ntoy_steps = steps:work\n")
+
+
+def _after(owner, attribute, step_of):
+    """Strike when a call has returned, if `step_of(result, *arguments)` and the name of the run are the same step."""
+    call = getattr(owner, attribute)
+
+    @functools.wraps(call)
+    def wrapped(*arguments):
+        result = call(*arguments)
+        step, run = step_of(result, *arguments)
+        if step == run:
+            _strike()
+        return result
+
+    setattr(owner, attribute, wrapped)
+
+
+def _strike():
+    signal.raise_signal(signal.Signals[f"SIG{sys.argv[1]}"])  # to this thread: not one line more is run
+
+
+def _when_the_stage_is_heard(attempt):
+    while not attempt.progress:
+        time.sleep(0.01)
+    _strike()
+
+
+def _started(call):
+    def wrapped(attempt, child):
+        call(attempt, child)
+        if attempt.name == "stage-runs":
+            threading.Thread(target=_when_the_stage_is_heard, args=[attempt], daemon=True).start()
+
+    return wrapped
+
+
+def main():
+    from repro.main import main as repro
+    from scheduler import runs
+    from worker.execute import Attempt, Executor
+    from worker.loop import Worker
+    from worker.storage import LocalStore
+
+    created = {"config.json": "config-there", "run.json": "mark-there"}
+
+    def run_of(location):
+        return location.rpartition("/")[2].rpartition("-")[0]
+
+    _after(runs, "claim", lambda found, *_: ("claimed", found and found["_id"]))
+    _after(LocalStore, "open_attempt", lambda _, store, location: ("folder-made", run_of(location)))
+    _after(LocalStore, "create", lambda _, store, location, name, data: (created[name], run_of(location)))
+    _after(Executor, "_prepare", lambda _, executor, attempt, *more: ("inputs-pulled", attempt.name))
+    Attempt.started = _started(Attempt.started)
+    _after(Executor, "_watch", lambda _, executor, attempt, child: ("stage-ended", attempt.name))
+    _after(
+        LocalStore,
+        "push",
+        lambda _, store, location, folder, names: (
+            "log-pushed" if names == ["log.txt"] else "outputs-pushed",
+            run_of(location),
+        ),
+    )
+    _after(runs, "complete", lambda _, db, name, *more: ("completed", name))
+    if sys.argv[1] == "KILL":
+        Worker._heal = lambda worker: None  # what a victim leaves is not for the other victims
+    repro(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()

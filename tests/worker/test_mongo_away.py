@@ -1,0 +1,89 @@
+"""MongoDB dies under a worker: the stage goes on, and its result is delivered when the server is back."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+from pymongo.errors import AutoReconnect
+
+from scheduler import embedded, queries, runs
+from scheduler.mongo import connect
+from scheduler.settings import Settings
+from tests.worker.conftest import Bench
+from tests.worker.test_worker import wait_for
+
+
+@pytest.fixture
+def home(tmp_path):
+    yield tmp_path / "home"
+    embedded.stop(tmp_path / "home")
+
+
+@pytest.fixture
+def own_queue(home):
+    """A queue on a server of this test's own, that may be killed."""
+    db = connect(Settings.read({"REPRO_HOME": str(home)}))
+    yield db
+    db.client.close()
+
+
+def test_a_run_outlives_the_death_of_the_server(own_queue, home, tmp_path, interpreter):
+    bench = Bench(own_queue, tmp_path, interpreter)
+    started = str(tmp_path / "started")
+    bench.submit("slow", "sleeps", started=started, seconds=2)
+    bench.submit("next", "noop", source=["slow"])
+    pid = embedded.status(home)["pid"]
+    said, back = [], threading.Event()
+
+    def kill_and_start_again():
+        wait_for(Path(started + ".ready").exists)
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: said)
+        embedded.ensure(home)
+        back.set()
+
+    worker = bench.worker(burst=True, lease=60)
+    worker.report.say = lambda text: said.append(text) if "can't be reached" in text else None
+    thread = threading.Thread(target=kill_and_start_again)
+    thread.start()
+    worker.run()
+    thread.join()
+    assert back.is_set()
+    assert [bench.get(n)["state"] for n in ("slow", "next")] == ["done", "done"]
+    assert [bench.get(n)["attempts"] for n in ("slow", "next")] == [1, 1]
+
+
+def test_a_claim_whose_reply_was_lost_is_taken_up_again(bench, monkeypatch):
+    bench.submit("one", "write")
+    claim = runs.claim
+    lost = []
+
+    def lose_the_first_reply(*words):
+        found = claim(*words)
+        if not lost:
+            lost.append(found["lease"]["token"])
+            raise AutoReconnect("the reply was lost")
+        return found
+
+    monkeypatch.setattr(runs, "claim", lose_the_first_reply)
+    bench.work()
+    assert (bench.get("one")["state"], bench.get("one")["attempts"]) == ("done", 1)
+    assert bench.get("one")["location"].endswith(lost[0][:8])
+
+
+def test_a_claim_after_which_the_server_went_away_is_taken_up_again(bench, monkeypatch):
+    bench.submit("one", "write")
+    real, lost = queries.sources, []
+
+    def lose_the_first_reply(*words):
+        if not lost:
+            lost.append(True)
+            raise AutoReconnect("the server went away")
+        return real(*words)
+
+    monkeypatch.setattr(queries, "sources", lose_the_first_reply)
+    bench.work()
+    assert lost
+    assert (bench.get("one")["state"], bench.get("one")["attempts"]) == ("done", 1)

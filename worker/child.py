@@ -1,0 +1,114 @@
+"""Inside a run's own process: take the request, call the stage, report; then leave without returning."""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+PR_SET_PDEATHSIG = 1  # Linux, prctl(2): the child gets this signal when its parent dies
+REPORT_EVERY = 0.1  # seconds; a stage may call `progress` at every step
+
+
+def main(work: str, report: int, log: int, parent: int, code_as_of: Mapping[str, int]) -> NoReturn:
+    """Run the request in `work/request.json`; lines of JSON go to `report`, all output of the stage to `log`."""
+    code = 1
+    try:
+        _settle_in(log, parent)
+        request = json.loads((Path(work) / "request.json").read_bytes())
+        os.environ.update(request["environment"])
+        os.chdir(request["out"])
+        forget_what_changed("stages", code_as_of)
+        code = _run(request, report)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # No exit handlers: those that are registered belong to the warm interpreter.
+        os._exit(code)
+
+
+def _settle_in(log: int, parent: int) -> None:
+    os.setpgid(0, 0)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for handle, place in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(handle, place)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+def forget_what_changed(package: str, since: Mapping[str, int]) -> None:
+    """Drop the modules of a package, to be imported anew, if a file of one is not as it was at the import."""
+    # Asks for these files alone: a walk over all modules would touch, and so copy, the pages of every one.
+    if any(_modified(file) != then for file, then in since.items()):
+        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+            del sys.modules[name]
+
+
+def modification_times(package: str) -> dict[str, int]:
+    """File -> nanoseconds, for every module of a package that has been imported; -1 for a file that is gone."""
+    modules = [module for name, module in sys.modules.items() if name.partition(".")[0] == package]
+    return {file: _modified(file) for module in modules if (file := getattr(module, "__file__", None))}
+
+
+def _modified(file: str) -> int:
+    try:
+        return Path(file).stat().st_mtime_ns
+    except FileNotFoundError:
+        return -1
+
+
+def _run(request: dict[str, Any], report: int) -> int:
+    from stages.execution import execute
+    from stages.params import Params
+    from stages.run import Run
+
+    run = Run(
+        name=request["name"],
+        params=Params(request["config"]),
+        inputs={name: Path(folder) for name, folder in request["inputs"].items()},
+        out=Path(request["out"]),
+        data=request["data"],
+        report=_Reporter(report),
+    )
+    try:
+        result = execute(run)
+        if result.unread:
+            print(f"never read: {', '.join(result.unread)}")
+        _say(report, {"result": vars(result)})
+    except BaseException as error:  # sys.exit() in a stage is no way to end it well
+        traceback.print_exc()
+        _say(report, {"error": {"type": type(error).__name__, "message": str(error) or type(error).__name__}})
+        return 1
+    return 0
+
+
+class _Reporter:
+    """Passes progress on, at most so often, and always the last step."""
+
+    def __init__(self, report: int) -> None:
+        self.report, self.next = report, 0.0
+
+    def __call__(self, step: int, total: int, metrics: dict[str, Any]) -> None:
+        now = time.monotonic()
+        if now >= self.next or step == total:
+            self.next = now + REPORT_EVERY
+            _say(self.report, {"progress": {"step": step, "total": total, "metrics": metrics}})
+
+
+def _say(report: int, line: dict[str, Any]) -> None:
+    data = json.dumps(line).encode() + b"\n"
+    while data:
+        data = data[os.write(report, data) :]

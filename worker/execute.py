@@ -1,0 +1,255 @@
+"""One claimed run -> one outcome. Nothing here writes a run document: `loop.settle` does that.
+
+The order of writes to the store is the promise: the attempt's folder, the config, then the outputs and the
+log, `run.json` last. Whatever dies in between leaves a folder without `run.json`, which counts for nothing.
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scheduler.mongo import Document
+from scheduler.runs import State
+from stages import config as configs
+from stages import manifest, provenance, registry
+from stages.errors import StageError
+from stages.execution import Result
+from stages.run import CONFIG, LOG, MANIFEST, OWN_FILES
+from worker.interpreter import Child, Interpreter, Lost
+from worker.slots import Slot
+from worker.storage import LocalStore
+
+TAIL_LINES, TAIL_BYTES = 20, 4000
+MOST_OUTPUTS = 1000  # entries in a document; the manifest always has all
+
+
+@dataclass(frozen=True)
+class Done:
+    location: str
+    result: Document
+
+
+@dataclass(frozen=True)
+class Failed:
+    """By the run itself: the same config would fail again."""
+
+    error: Document
+
+
+@dataclass(frozen=True)
+class Faulted:
+    """By the machine: another attempt may do better."""
+
+    error: Document
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The run was taken away or cancelled and there is nothing to write, or it is to be handed back."""
+
+    why: str
+    hand_back: bool = False
+
+
+Outcome = Done | Failed | Faulted | Stopped
+
+
+@dataclass
+class Attempt:
+    """A claimed run while this worker has it. The lease's keeper reads `progress` and may call `stop`."""
+
+    run: Document
+    slot: Slot
+    sources: dict[str, Document]
+    began: float = field(default_factory=time.monotonic)
+    progress: Document | None = None
+    moved: float = field(default_factory=time.monotonic)  # when the stage last said how far it is
+    log: Path | None = None
+    stopped: Outcome | None = None
+    child: Child | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def name(self) -> str:
+        return str(self.run["_id"])
+
+    @property
+    def token(self) -> str:
+        return str(self.run["lease"]["token"])
+
+    def news(self) -> Document:
+        """What a heartbeat tells of it."""
+        told: Document = {"progress": self.progress} if self.progress else {}
+        if self.log is not None:
+            with contextlib.suppress(FileNotFoundError):  # not begun yet, or over already
+                told["log_tail"] = tail(self.log)
+        return told
+
+    def over_limit(self, now: float) -> Document | None:
+        """The error of a run past its time limit, or without progress for too long; it would be so again."""
+        limit, stall = self.run["time_limit"], self.run.get("stall_limit")
+        if limit is not None and now - self.began > limit:
+            return {"type": "TimeLimit", "message": f"stopped after its time limit of {limit:g} s"}
+        if stall is not None and now - self.moved > stall:
+            return {"type": "StallLimit", "message": f"stopped after {stall:g} s without progress"}
+        return None
+
+    def stop(self, outcome: Outcome) -> None:
+        """Kill the stage; the first reason given is the outcome."""
+        with self._lock:
+            self.stopped = self.stopped or outcome
+            if self.child is not None:
+                self.child.kill()
+
+    def started(self, child: Child) -> None:
+        with self._lock:
+            self.child = child
+            if self.stopped is not None:
+                child.kill()
+
+
+@dataclass
+class Executor:
+    """What every execution on this machine shares."""
+
+    store: LocalStore
+    home: Path
+    data: str
+    interpreter: Interpreter
+
+    def execute(self, attempt: Attempt) -> Outcome:
+        """Run an attempt to its end; never raises for a fault of the run or of the machine."""
+        location = self.store.location(attempt.name, attempt.token)
+        work = self.home / "work" / f"{attempt.name}-{attempt.token[:8]}"
+        try:
+            return self._execute(attempt, location, work)
+        except StageError as error:
+            return Failed(_error(error))
+        except (OSError, Lost) as error:
+            return attempt.stopped or Faulted(_error(error))
+        except Exception as error:  # a document that nobody foresaw must not end the worker
+            return Failed(_error(error))
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+    def _execute(self, attempt: Attempt, location: str, work: Path) -> Outcome:
+        self.store.open_attempt(location)
+        self.store.create(location, CONFIG, configs.pretty(attempt.run["config"]))
+        out, log = work / "out", work / LOG
+        out.mkdir(parents=True)
+        attempt.log = log
+        self._prepare(attempt, work, out)
+        last = self._watch(attempt, self.interpreter.start(work, log))
+        failure = attempt.stopped or _failure(last)
+        if failure is None:
+            return self._deliver(attempt, location, out, log, _result(last["result"]))
+        self.store.push(location, work, [LOG])
+        return _with_log(failure, log, f"{location}/{LOG}")
+
+    def _prepare(self, attempt: Attempt, work: Path, out: Path) -> None:
+        """Pull the inputs and write the child's request."""
+        folders = {name: work / "inputs" / name for name in attempt.run["sources"]}
+        for name, folder in folders.items():
+            source = attempt.sources.get(name, {})
+            if source.get("state") != State.DONE:
+                raise StageError(f"source {name!r} is {source.get('state', 'gone')}, not done")
+            self.store.pull(self._outputs(source), source["location"], folder)
+        request = {
+            "name": attempt.name,
+            "config": attempt.run["config"],
+            "inputs": {name: str(folder) for name, folder in folders.items()},
+            "out": str(out),
+            "data": self.data,
+            "environment": attempt.slot.environment,
+        }
+        (work / "request.json").write_text(json.dumps(request))
+
+    def _watch(self, attempt: Attempt, child: Child) -> dict[str, Any]:
+        """Follow the child to its exit; returns its last words, by kind."""
+        attempt.started(child)
+        last: dict[str, Any] = {}
+        for line in child.lines():
+            last |= line
+            if "progress" in line:
+                attempt.progress, attempt.moved = line["progress"], time.monotonic()
+        return last
+
+    def _deliver(self, attempt: Attempt, location: str, out: Path, log: Path, result: Result) -> Outcome:
+        """Outputs, log, and at last the mark of a complete folder."""
+        own = manifest.describe(out, skip=(*OWN_FILES, *result.links))
+        outputs = sorted(own + self._passed_on(attempt, result), key=lambda output: str(output["path"]))
+        package = registry.locate(attempt.run["stage"]).partition(".")[0].partition(":")[0]
+        result.environment.update(provenance.code(package))
+        self.store.push(location, out, [output["path"] for output in own])
+        self.store.push(location, log.parent, [LOG])
+        run, sources = attempt.run, attempt.sources
+        of_sources = {n: {"fingerprint": s["fingerprint"], "location": s["location"]} for n, s in sources.items()}
+        mark = manifest.manifest(attempt.name, run["config"], run["fingerprint"], of_sources, outputs, result)
+        self.store.create(location, MANIFEST, mark)
+        kept = {"metrics": result.metrics, "params": result.params, "environment": result.environment}
+        return Done(location, kept | bounded(outputs, mark) | ({"unread": result.unread} if result.unread else {}))
+
+    def _passed_on(self, attempt: Attempt, result: Result) -> list[dict[str, Any]]:
+        """What `run.link` took from an input stays where it lies: the ancestor's object, by its URL."""
+        found = []
+        for path, (source, name) in result.links.items():
+            ancestor = attempt.sources[source]
+            entry = next(output for output in self._outputs(ancestor) if output["path"] == name)
+            found.append(entry | {"path": path, "location": entry.get("location") or f"{ancestor['location']}/{name}"})
+        return found
+
+    def _outputs(self, source: Document) -> list[dict[str, Any]]:
+        if "outputs_total" in source:
+            return list(self.store.manifest(source["location"])["outputs"])
+        return list(source["outputs"])
+
+
+def bounded(outputs: list[dict[str, Any]], mark: bytes) -> Document:
+    """What of the outputs fits into a document; beyond a bound their sums, and the sum of the whole list's file."""
+    if len(outputs) <= MOST_OUTPUTS:
+        return {"outputs": outputs}
+    size = sum(output["size"] for output in outputs)
+    total = {"count": len(outputs), "size": size, "manifest_sha256": hashlib.sha256(mark).hexdigest()}
+    return {"outputs": outputs[:MOST_OUTPUTS], "outputs_total": total}
+
+
+def _failure(last: dict[str, Any]) -> Outcome | None:
+    """What the child's last words mean; None if it ended well."""
+    code = last["exit"]
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = "; out of memory?" if name == "SIGKILL" else ""
+        return Faulted({"type": "Killed", "message": f"the stage's process was killed by {name}{hint}"})
+    if code == 0 and "result" in last:
+        return None
+    return Failed(last.get("error") or {"type": "Exited", "message": f"the stage's process left with code {code}"})
+
+
+def _with_log(outcome: Outcome, log: Path, url: str) -> Outcome:
+    if isinstance(outcome, Failed | Faulted):
+        return type(outcome)(outcome.error | {"log_tail": tail(log), "log": url})
+    return outcome
+
+
+def tail(log: Path) -> list[str]:
+    """The last lines of a log, bounded in number and size."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+        text = file.read().decode("utf-8", "replace")
+    return text.splitlines()[-TAIL_LINES:]
+
+
+def _result(said: dict[str, Any]) -> Result:
+    links = {path: (source, name) for path, (source, name) in said["links"].items()}
+    return Result(**said | {"links": links})
+
+
+def _error(error: Exception) -> Document:
+    return {"type": type(error).__name__, "message": str(error) or type(error).__name__}

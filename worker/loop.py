@@ -1,0 +1,238 @@
+"""The worker: claim -> execute -> one transition, until it is told to stop or nothing is left."""
+
+import contextlib
+import random
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import getpid
+from types import FrameType
+
+from scheduler import fleet, queries, runs
+from scheduler.mongo import DriverError, Queue, reachable
+from stages.errors import Unreachable
+from worker.execute import Attempt, Done, Executor, Failed, Faulted, Outcome, Stopped
+from worker.lease import Keeper
+from worker.report import Report
+from worker.slots import Slots
+from worker.wake import Bell, Waker
+
+POLL = 0.5  # seconds between looks of an idle worker, jittered
+HEAL = 1.0  # seconds between two looks for what dead workers left, jittered
+ASIDE = 10.0  # seconds for which cards are kept free for a big run, if this is not said again
+TICK = 0.2  # seconds between refreshes of what is shown
+HANDED_BACK = Stopped("handed back", hand_back=True)
+
+
+@dataclass(frozen=True)
+class Options:
+    """When a worker leaves by itself, and the length of its leases; times in seconds.
+
+    Attributes:
+        burst: when nothing is left to do.
+        max_runs: after so many runs.
+        max_idle: after so long without a run.
+    """
+
+    burst: bool = False
+    max_runs: int | None = None
+    max_idle: float | None = None
+    lease: float = 30.0
+
+
+class Worker:
+    """One worker process. Runs are executed in threads, one a slot; only this loop writes their transitions."""
+
+    def __init__(self, db: Queue, executor: Executor, slots: Slots, options: Options, report: Report) -> None:
+        self.db, self.executor, self.slots, self.options, self.report = db, executor, slots, options, report
+        self.name = f"{socket.gethostname()}:{getpid()}"
+        self.keeper = Keeper(db, options.lease, self._announce)
+        self._running: dict[Future[Outcome], Attempt] = {}
+        self._ended = Bell()  # or something else that is worth a look
+        self._waker = Waker(db, self._ended)
+        self._heal_at = 0.0
+        self._interrupts = 0
+        self._drained = False
+        self._claimed = 0
+        self._busy_at = time.monotonic()
+        self._token: str | None = None  # of a claim whose reply has not come
+
+    def run(self) -> None:
+        """Work until there is a reason to leave; the leases are kept to the last."""
+        self.report.say(
+            f"worker {self.name}: {len(self.slots.all_cards)} cards, {self.slots.all_cpus} places without a card; "
+            f"results in {self.executor.store.url}"
+        )
+        self._announce()
+        self.keeper.start()
+        self._waker.start()
+        threads = ThreadPoolExecutor(max(1, self.slots.size), thread_name_prefix="run")
+        try:
+            with self._signals():
+                while self._step_or_wait_for_the_server(threads):
+                    self._wait()
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+            self._waker.stop()
+            self.keeper.stop()
+            with contextlib.suppress(DriverError):
+                fleet.depart(self.db, self.name)
+
+    def _announce(self) -> None:
+        self._drained = fleet.announce(self.db, self.name, self.slots.all_cards, self.slots.all_cpus)
+        if self._drained:
+            self._ended.set()
+
+    def _step_or_wait_for_the_server(self, threads: ThreadPoolExecutor) -> bool:
+        """Runs go on while MongoDB is away; what has ended is delivered when it is back."""
+        try:
+            with reachable():
+                return self._step(threads)
+        except Unreachable as error:
+            self.report.say(f"{error}; trying again")
+            return not self._interrupts > 1
+
+    def _step(self, threads: ThreadPoolExecutor) -> bool:
+        """Settle what ended, start what fits; False when it is time to leave."""
+        self._enforce_limits()
+        self._settle_ended()
+        if self._interrupts > 1:
+            self._hand_everything_back()
+            return False
+        while self._may_claim() and (attempt := self._claim()):
+            self._start(threads, attempt)
+        self._heal_if_due()
+        return bool(self._running) or not self._finished()
+
+    def _may_claim(self) -> bool:
+        return not self._leaving() and bool(self.slots.fitting())
+
+    def _leaving(self) -> bool:
+        enough = self.options.max_runs is not None and self._claimed >= self.options.max_runs
+        return bool(self._interrupts) or self._drained or enough
+
+    def _idle_too_long(self) -> bool:
+        return self.options.max_idle is not None and time.monotonic() - self._busy_at > self.options.max_idle
+
+    def _finished(self) -> bool:
+        if self._leaving() or self._idle_too_long():
+            return True
+        if not self.options.burst:
+            return False
+        self._heal()
+        return not queries.claimable_later(self.db, self.slots.possible())
+
+    def _heal_if_due(self) -> None:
+        if time.monotonic() >= self._heal_at:
+            self._heal_at = time.monotonic() + HEAL * random.uniform(0.5, 1.5)
+            self._heal()
+
+    def _heal(self) -> None:
+        """What a worker that died has left undone."""
+        runs.expire(self.db)
+        runs.release_children(self.db, queries.ready_sources(self.db))
+
+    def _claim(self) -> Attempt | None:
+        # If the reply to the last claim was lost, that claim may still have been made.
+        found = queries.held_with(self.db, self._token) if self._token else None
+        if found is None:
+            self._token = runs.new_token()
+            found = runs.claim(self.db, self.name, self._claimable(), self.options.lease, self._token)
+        sources = queries.sources(self.db, found) if found else {}
+        self._token = None
+        if found is None:
+            return None
+        self._claimed += 1
+        return Attempt(found, self.slots.take(found["gpus"]), sources)
+
+    def _claimable(self) -> list[int]:
+        """The GPU counts to claim now. While some cards are busy and the first in line needs more than are free,
+        smaller runs must not keep taking the cards that it waits for: one worker keeps its own free for it."""
+        free, cards = self.slots.fitting(), len(self.slots.all_cards)
+        if not 0 < len(self.slots.cards) < cards:
+            return free
+        first = queries.first_in_line(self.db, range(1, cards + 1))
+        too_big = first is not None and first["gpus"] > len(self.slots.cards)
+        if first is not None and too_big and runs.set_aside(self.db, first["_id"], self.name, ASIDE):
+            return [count for count in free if count == 0]
+        return free
+
+    def _start(self, threads: ThreadPoolExecutor, attempt: Attempt) -> None:
+        self.keeper.add(attempt)
+        self.report.started(attempt)
+        future = threads.submit(self.executor.execute, attempt)
+        self._running[future] = attempt
+        future.add_done_callback(lambda _: self._ended.set())
+
+    def _enforce_limits(self) -> None:
+        for attempt in self._running.values():
+            if error := attempt.over_limit(time.monotonic()):
+                attempt.stop(Failed(error))
+
+    def _settle_ended(self) -> None:
+        self._ended.clear()
+        for future in [future for future in self._running if future.done()]:
+            self._settle(self._running[future], future.result())
+            del self._running[future]
+
+    def _settle(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Write what came of an attempt, then let go of it: the lease last."""
+        outcome = settle(self.db, attempt, outcome)
+        self.keeper.remove(attempt)
+        self.slots.give_back(attempt.slot)
+        self._busy_at = time.monotonic()
+        self.report.ended(attempt, outcome, self._busy_at - attempt.began)
+
+    def _hand_everything_back(self) -> None:
+        for future, attempt in self._running.items():
+            attempt.stop(HANDED_BACK)
+            self._settle(attempt, future.result())
+        self._running.clear()
+
+    def _wait(self) -> None:
+        """Until a run ends, or it is time to look again."""
+        if self._running:
+            self.report.tick(list(self._running.values()))
+        self._ended.wait(TICK if self._running else POLL * random.uniform(0.5, 1.5))
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._interrupts += 2 if number == signal.SIGTERM else 1
+        self._ended.set()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Ctrl-C: claim no more, finish, leave. Again, or SIGTERM: hand the runs back and leave."""
+        before = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def settle(db: Queue, attempt: Attempt, outcome: Outcome) -> Outcome:
+    """The one transition that an outcome means; returns what it came to."""
+    name, token = attempt.name, attempt.token
+    match outcome:
+        case Done(location=location, result=result):
+            accepted = runs.complete(db, name, token, location, result)
+            if accepted:
+                runs.release_children(db, [name])
+        case Failed(error=error):
+            accepted = runs.fail(db, name, token, error)
+        case Faulted(error=error):
+            accepted = runs.fail(db, name, token, error, backoff(attempt.run["attempts"]))
+        case Stopped(hand_back=True):
+            accepted = runs.hand_back(db, name, token)
+        case Stopped():
+            return outcome
+    return outcome if accepted else Stopped("its lease was taken; the result was dropped")
+
+
+def backoff(attempts: int) -> float:
+    """Seconds until the next attempt: exponential, with jitter so that many do not come back at once."""
+    return float(runs.BACKOFF * 2 ** (attempts - 1) * random.uniform(0.5, 1.5))
