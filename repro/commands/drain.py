@@ -1,0 +1,15 @@
+"""`repro drain`: workers finish what they run and leave."""
+
+import click
+
+
+@click.command(epilog="Example: repro drain gpu-box-1:4711")
+@click.argument("workers", metavar="WORKER...", nargs=-1, required=True)
+def drain(workers: tuple[str, ...]) -> None:
+    """Ask workers to claim no more, finish what they run, and leave; they hear it with their next heartbeat."""
+    from repro.session import connect
+    from scheduler import fleet
+
+    fleet.drain(connect(), workers)
+    for worker in workers:
+        click.echo(f"{worker}: drains")

@@ -1,0 +1,50 @@
+"""`repro gc`: what nothing needs."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from worker.collect import Leftover
+
+
+@click.command(epilog="Example: repro gc --older-than 72 --delete")
+@click.option("--delete", is_flag=True, help="Remove it; without this nothing is touched.")
+@click.option("--older-than", type=click.FloatRange(min=0), default=24, show_default=True, metavar="HOURS",
+              help="Only what has not changed for so long.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def gc(delete: bool, older_than: float, as_json: bool) -> None:
+    """List the attempts and work folders that no run and no result names; with --delete, remove them."""
+    from repro.display import dump, table
+    from scheduler import fleet
+    from scheduler.mongo import connect
+    from scheduler.settings import Settings
+    from worker.collect import Collector
+    from worker.storage import LocalStore
+
+    settings = Settings.read()
+    db = connect(settings)
+    fleet.check_store(db, settings.store)
+    collector = Collector(db, LocalStore(settings.store), settings.home, older_than * 3600)
+    found = collector.plan()
+    removed = {leftover.location for leftover in collector.delete(found)} if delete else set[str]()
+    if as_json:
+        dump([vars(leftover) | {"removed": leftover.location in removed} for leftover in found])
+    elif found:
+        table(("FOLDER", "BYTES", "AGE", "WHAT", "WHY"), [_row(f, f.location in removed, delete) for f in found])
+    click.echo(_summary(found, removed, delete), err=True)
+
+
+def _row(leftover: "Leftover", removed: bool, delete: bool) -> list[str]:
+    from repro.display import duration, place
+
+    what = "removed" if removed else "kept" if leftover.kept or delete else "orphan"
+    return [place(leftover.location), str(leftover.size), duration(leftover.age), what, leftover.why]
+
+
+def _summary(found: "list[Leftover]", removed: set[str], delete: bool) -> str:
+    gone = [leftover for leftover in found if (leftover.location in removed if delete else not leftover.kept)]
+    told = f"{len(gone)} folders, {sum(leftover.size for leftover in gone)} bytes"
+    if delete:
+        return f"{told} removed, {len(found) - len(gone)} kept"
+    return f"{told} that nothing needs" + ("; repro gc --delete removes them" if gone else "")

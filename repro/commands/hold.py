@@ -1,0 +1,14 @@
+"""`repro hold`: keep runs from being claimed."""
+
+import click
+
+from repro.verbs import change_runs, takes_names
+
+
+@click.command(epilog="Example: repro hold model evaluate")
+@takes_names
+def hold(names: tuple[str, ...], as_json: bool) -> int:
+    """Keep runs that wait or are pending from being claimed until `repro unhold`."""
+    from scheduler import runs
+
+    return change_runs(runs.hold, runs.QUEUED, "held", names, as_json)

@@ -1,0 +1,22 @@
+"""`repro priority`: change which runs come first."""
+
+from functools import partial
+
+import click
+
+from repro.verbs import change_runs, takes_names
+
+INT32 = click.IntRange(-(2**31), 2**31 - 1)
+
+
+@click.command(
+    epilog="Example: repro priority 10 model evaluate",
+    context_settings={"ignore_unknown_options": True},  # a negative number is no option
+)
+@click.argument("number", type=INT32)
+@takes_names
+def priority(number: int, names: tuple[str, ...], as_json: bool) -> int:
+    """Give runs that wait or are pending another priority: of those that fit, the higher number is claimed first."""
+    from scheduler import runs
+
+    return change_runs(partial(runs.set_priority, priority=number), runs.QUEUED, "given a priority", names, as_json)

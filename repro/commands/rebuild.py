@@ -1,0 +1,44 @@
+"""`repro rebuild`: the database from the store."""
+
+import click
+
+
+@click.command(epilog="Example: repro rebuild --dry-run")
+@click.option("--dry-run", is_flag=True, help="Only say what would be restored.")
+@click.option("--check", "checksums", is_flag=True, help="Read every output and compare its SHA-256, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def rebuild(dry_run: bool, checksums: bool, as_json: bool) -> int:
+    """Give every complete folder of the store its done run back; runs that have a document keep it.
+
+    Exit code 1: something could not be restored, and it is said why.
+    """
+    from repro.display import dump, table
+    from scheduler import fleet, runs
+    from scheduler import rebuild as rebuilding
+    from scheduler.mongo import connect
+    from scheduler.settings import Settings
+    from worker.execute import bounded
+    from worker.storage import LocalStore
+
+    settings = Settings.read()
+    db, store = connect(settings), LocalStore(settings.store)
+    fleet.check_store(db, settings.store)
+    plan = rebuilding.plan(db, store, checksums)
+    names = [attempt.name for attempt in plan.restore]
+    if not dry_run:
+        runs.create_indexes(db)
+        fleet.fix_store(db, settings.store)
+        names = rebuilding.restore(db, store, plan, bounded)
+    done = set(names)
+    rows = [(attempt.name, attempt.location) for attempt in plan.restore if attempt.name in done]
+    if as_json:
+        restored = [{"name": name, "location": location} for name, location in rows]
+        said = {"existing": plan.existing, "notes": plan.notes, "problems": plan.problems}
+        dump({"dry_run": dry_run, "restored": restored} | said)
+    elif rows:
+        table(("NAME", "LOCATION"), rows)
+    for line in plan.notes + plan.problems:
+        click.echo(line, err=True)
+    told = "would be restored" if dry_run else "restored"
+    click.echo(f"{len(rows)} {told}, {len(plan.existing)} have a document, {len(plan.problems)} problems", err=True)
+    return 1 if plan.problems else 0

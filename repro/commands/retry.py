@@ -1,0 +1,14 @@
+"""`repro retry`: failed and cancelled runs go back into the queue."""
+
+import click
+
+from repro.verbs import change_runs, takes_names
+
+
+@click.command(epilog="Example: repro retry model evaluate")
+@takes_names
+def retry(names: tuple[str, ...], as_json: bool) -> int:
+    """Put failed or cancelled runs back into the queue; attempts start anew, the history stays."""
+    from scheduler import runs
+
+    return change_runs(runs.retry, runs.RETRIABLE, "retried", names, as_json)

@@ -1,0 +1,14 @@
+"""`repro unhold`: let held runs be claimed again."""
+
+import click
+
+from repro.verbs import change_runs, takes_names
+
+
+@click.command(epilog="Example: repro unhold model evaluate")
+@takes_names
+def unhold(names: tuple[str, ...], as_json: bool) -> int:
+    """Let held runs be claimed again."""
+    from scheduler import runs
+
+    return change_runs(runs.unhold, runs.QUEUED, "unheld", names, as_json)

@@ -1,0 +1,43 @@
+"""`repro worker`: claim runs and execute them."""
+
+import sys
+
+import click
+
+
+@click.command(epilog="Example: repro worker --gpus 0,1 --cpus 2")
+@click.option("--gpus", default="all", show_default=True, metavar="0,1|all|none", help="Cards to use.")
+@click.option("--cpus", type=click.IntRange(min=0), default=1, show_default=True, help="Runs without a card at once.")
+@click.option("--burst", is_flag=True, help="Leave when nothing is left to do.")
+@click.option("--max-runs", type=click.IntRange(min=1), help="Leave after so many runs.")
+@click.option("--max-idle", type=click.FloatRange(min=0), metavar="SECONDS", help="Leave after so long without a run.")
+@click.option("--lease", type=click.FloatRange(min=1), default=30, show_default=True, metavar="SECONDS",
+              help="A worker that is silent for so long has lost its runs.")  # fmt: skip
+def worker(gpus: str, cpus: int, burst: bool, max_runs: int | None, max_idle: float | None, lease: float) -> None:
+    """Claim pending runs, execute them, deliver their results. Ctrl-C finishes what runs; twice hands it back."""
+    from scheduler import fleet, runs
+    from scheduler.mongo import connect
+    from scheduler.settings import Settings
+    from worker.execute import Executor
+    from worker.interpreter import Interpreter
+    from worker.loop import Options, Worker
+    from worker.report import Bars, Lines
+    from worker.slots import Slots, choose, present_cards
+    from worker.storage import LocalStore
+
+    slots = Slots(choose(gpus, present_cards()), cpus)
+    if not slots.size:
+        raise click.UsageError("nothing to run on: no card is here and --cpus is 0")
+    settings = Settings.read()
+    db = connect(settings)
+    store = LocalStore(settings.store)
+    store.check()
+    runs.create_indexes(db)
+    fleet.fix_store(db, settings.store)
+    report = Bars() if sys.stderr.isatty() else Lines()
+    try:
+        with Interpreter() as interpreter:
+            executor = Executor(store, settings.home, settings.data, interpreter)
+            Worker(db, executor, slots, Options(burst, max_runs, max_idle, lease), report).run()
+    finally:
+        report.close()

@@ -1,0 +1,14 @@
+"""What every command begins with: the settings from the environment and the queue that they name."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scheduler.mongo import Queue
+
+
+def connect() -> "Queue":
+    """The queue's database; starts the embedded MongoDB where no URL is set."""
+    from scheduler.mongo import connect as open_queue
+    from scheduler.settings import Settings
+
+    return open_queue(Settings.read())
