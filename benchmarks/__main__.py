@@ -1,0 +1,8 @@
+"""Every benchmark, one after the other: `make bench`."""
+
+import subprocess
+import sys
+
+for name in ("cli", "noop", "queue", "packing", "stream"):
+    print(f"\n== {name}", flush=True)
+    subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

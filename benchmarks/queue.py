@@ -1,0 +1,183 @@
+"""Submitting and claiming, beside the bare MongoDB operations on the same server in the same run.
+
+python -m benchmarks.queue [--finished 1000000]
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from pymongo import ReturnDocument
+
+from scheduler import embedded, runs
+from scheduler.mongo import connect
+from scheduler.settings import Settings
+from scheduler.submit import submit
+
+CLAIMS = 400
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--finished", type=int, default=1_000_000, help="finished runs for the last part")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as text:
+        settings = Settings.read({"REPRO_HOME": f"{text}/home"})
+        db = connect(settings)
+        try:
+            for count in (1_000, 10_000):
+                compare_submit(db, Path(text) / str(count), count)
+            for processes in (1, 8, 32):
+                compare_claims(db, settings, processes)
+            compare_full_queue(db, options.finished)
+        finally:
+            db.client.close()
+            embedded.stop(settings.home)
+
+
+def compare_submit(db: Any, folder: Path, count: int) -> None:
+    """Chains of two: a dataset, and a tenth as many models on it as there are configs."""
+    write_configs(folder, count)
+    db.runs.drop()
+    runs.create_indexes(db)
+    began = time.perf_counter()
+    submit(db, sorted(folder.glob("*.json")))
+    ours = time.perf_counter() - began
+    documents = list(db.runs.find())
+    assert len(documents) == count
+    db.runs.drop()
+    runs.create_indexes(db)
+    began = time.perf_counter()
+    db.runs.insert_many(documents)
+    raw = time.perf_counter() - began
+    print(f"submit of {count:6} configs: {ours:.2f} s, raw insert_many {raw:.2f} s, ratio {ours / raw:.2f}")
+
+
+def write_configs(folder: Path, count: int) -> None:
+    folder.mkdir()
+    for number in range(count // 2):
+        data = {"stage": "make_dataset", "images": "digits/**/*.png", "seed": number}
+        model = {"stage": "train", "source": f"d{number}", "epochs": 5, "lr": 1e-3, "seed": number}
+        (folder / f"d{number}.json").write_text(json.dumps(data))
+        (folder / f"m{number}.json").write_text(json.dumps(model))
+
+
+def compare_claims(db: Any, settings: Settings, processes: int) -> None:
+    """Claim and done, ours and a bare loop with the same write concern, alternating."""
+    rates: dict[str, list[float]] = {"ours": [], "bare": []}
+    slowest: dict[str, list[float]] = {"ours": [], "bare": []}
+    for kind in ("bare", "ours") * 3:
+        refill(db, CLAIMS * min(processes, 8))
+        seconds, waits = in_processes(settings, kind, processes)
+        rates[kind].append(len(waits) / seconds)
+        slowest[kind].append(statistics.quantiles(waits, n=100)[98])
+    ours, bare = max(rates["ours"]), max(rates["bare"])
+    p99 = {kind: min(found) * 1e3 for kind, found in slowest.items()}
+    print(
+        f"claim and done, {processes:2} claimers: {ours:6.0f}/s, bare {bare:6.0f}/s, ratio {ours / bare:.2f}; "
+        f"p99 of a claim {p99['ours']:.1f} ms, bare {p99['bare']:.1f} ms"
+    )
+
+
+def refill(db: Any, count: int) -> None:
+    db.runs.drop()
+    runs.create_indexes(db)
+    runs.submit(db, [runs.document(f"r{i}", {"stage": "train"}, str(i), [], []) for i in range(count)])
+
+
+def in_processes(settings: Settings, kind: str, processes: int) -> tuple[float, list[float]]:
+    context = get_context("spawn")
+    barrier, results = context.Barrier(processes + 1), context.SimpleQueue()
+    workers = [context.Process(target=drain, args=(settings, kind, barrier, results)) for _ in range(processes)]
+    for worker in workers:
+        worker.start()
+    barrier.wait()
+    began = time.perf_counter()
+    waits = [wait for _ in workers for wait in results.get()]
+    seconds = time.perf_counter() - began
+    for worker in workers:
+        worker.join()
+    return seconds, waits
+
+
+def drain(settings: Settings, kind: str, barrier: Any, results: Any) -> None:
+    db = connect(settings)
+    take = {"ours": claim_and_complete, "bare": bare_claim_and_done}[kind]
+    barrier.wait()
+    waits = []
+    while (seconds := take(db)) is not None:
+        waits.append(seconds)
+    results.put(waits)
+    db.client.close()
+
+
+def claim_and_complete(db: Any) -> float | None:
+    began = time.perf_counter()
+    run = runs.claim(db, "worker", (0,), 30)
+    seconds = time.perf_counter() - began
+    if run is None:
+        return None
+    runs.complete(db, run["_id"], run["lease"]["token"], "file:///nowhere", {"outputs": []})
+    return seconds
+
+
+def bare_claim_and_done(db: Any) -> float | None:
+    began = time.perf_counter()
+    run = db.runs.find_one_and_update(
+        {"state": "pending", "held": False, "gpus": {"$in": [0]}},
+        {"$set": {"state": "running"}},
+        sort=[("priority", -1), ("submitted_at", 1)],
+        return_document=ReturnDocument.AFTER,
+    )
+    seconds = time.perf_counter() - began
+    if run is None:
+        return None
+    db.runs.update_one({"_id": run["_id"]}, {"$set": {"state": "done"}})
+    return seconds
+
+
+def compare_full_queue(db: Any, finished: int) -> None:
+    """The claim's median in an empty collection, and behind finished runs and pending ones that do not fit."""
+    refill(db, CLAIMS)
+    empty = median_claim(db)
+    db.runs.drop()
+    runs.create_indexes(db)
+    fill(db, finished, lambda i: runs.document(f"f{i}", {"stage": "train"}, str(i), [], [], state="done"))
+    fill(
+        db,
+        finished // 10,
+        lambda i: runs.document(f"g{i}", {"stage": "train", "gpus": 8}, str(i), [], [], priority=9),
+    )
+    runs.submit(db, [runs.document(f"r{i}", {"stage": "train"}, str(i), [], []) for i in range(CLAIMS)])
+    full = median_claim(db)
+    print(
+        f"claim p50: empty {empty * 1e3:.2f} ms; with {finished} finished and {finished // 10} pending that do not fit "
+        f"{full * 1e3:.2f} ms, ratio {full / empty:.2f}"
+    )
+
+
+def fill(db: Any, count: int, make: Callable[[int], Any]) -> None:
+    now = db.client.admin.command("hello")["localTime"]
+    with ThreadPoolExecutor(2) as threads:
+        for start in range(0, count, 20_000):
+            batch = [make(i) | {"submitted_at": now} for i in range(start, min(count, start + 20_000))]
+            threads.submit(db.runs.insert_many, batch, ordered=False)
+
+
+def median_claim(db: Any) -> float:
+    waits = []
+    while (seconds := claim_and_complete(db)) is not None:
+        waits.append(seconds)
+    assert len(waits) == CLAIMS
+    return statistics.median(waits)
+
+
+if __name__ == "__main__":
+    main()

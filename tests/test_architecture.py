@@ -1,0 +1,147 @@
+"""Imports point one way, one module writes run documents, and torch stays out of what should start quickly."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("stages", "scheduler", "worker", "repro")
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+WRITES = {
+    *("insert_one", "insert_many", "update_one", "update_many", "replace_one", "delete_one", "delete_many"),
+    *("bulk_write", "find_one_and_update", "find_one_and_replace", "find_one_and_delete"),
+    *("drop", "drop_collection"),
+}
+OTHER_COLLECTIONS = {"workers", "metrics", "settings"}
+WRITES_RUNS = {"scheduler/runs.py"}
+RUNS_INSIDE_THE_CHILD = {"worker/child.py", "worker/warm.py"}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def writes(tree: ast.AST) -> list[int]:
+    """Lines that may write run documents: a write on anything not plainly named as another collection."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in WRITES:
+            on = node.value
+            match on:
+                case ast.Attribute(attr=name) | ast.Subscript(slice=ast.Constant(value=name)):
+                    pass
+                case ast.Call(func=ast.Attribute(attr="get_collection"), args=[ast.Constant(value=name), *_]):
+                    pass
+                case _:
+                    name = None
+            if name not in OTHER_COLLECTIONS:
+                found.append(node.lineno)
+        elif isinstance(node, ast.Constant) and node.value in WRITES | {"$out", "$merge"}:
+            found.append(node.lineno)  # getattr(collection, "insert_one"), or a pipeline that writes
+    return sorted(found)
+
+
+def imports_at_once(tree: ast.Module, module: str) -> list[int]:
+    """Lines that import a module as soon as theirs is imported: not in a function, not for types only."""
+    found, waiting = [], list[ast.AST](tree.body)
+    while waiting:
+        node = waiting.pop()
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+                continue
+            case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=rest):
+                waiting += rest
+                continue
+            case ast.Import(names=names) if any(a.name.partition(".")[0] == module for a in names):
+                found.append(node.lineno)
+            case ast.ImportFrom(module=str(name), level=0) if name.partition(".")[0] == module:
+                found.append(node.lineno)
+        waiting += ast.iter_child_nodes(node)
+    return sorted(found)
+
+
+def test_the_sources_are_found():
+    assert {name_of(path).partition("/")[0] for path in SOURCES} == set(PACKAGES)
+
+
+def test_import_contracts_hold():
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert " 0 broken" in done.stdout
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_run_documents_are_written_in_one_module(path):
+    if name_of(path) in WRITES_RUNS:
+        assert writes(ast.parse(path.read_text()))
+    else:
+        assert writes(ast.parse(path.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("db.runs.insert_one({})", [1]),
+        ('db["runs"].update_many({}, {})', [1]),
+        ('db.get_collection("runs").delete_one({})', [1]),
+        ("collection = db.runs\ncollection.replace_one({}, {})", [2]),
+        ("collection().bulk_write([])", [1]),
+        ("write = db.runs.find_one_and_update", [1]),
+        ('getattr(db.runs, "delete_many")({})', [1]),
+        ('db.runs.aggregate([{"$out": "runs"}])', [1]),
+        ("db[name].drop()", [1]),
+        ("db.workers.update_one({}, {})", []),
+        ('db["settings"].find_one_and_update({}, {})', []),
+        ('db.get_collection("metrics").insert_many([])', []),
+        ("db.runs.find({})", []),
+        ("environment.update(more)", []),
+    ],
+)
+def test_a_write_elsewhere_is_caught(code, found):
+    assert writes(ast.parse(code)) == found
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if not name_of(p).startswith("stages/")], ids=name_of)
+def test_torch_is_imported_inside_the_child_only(path):
+    if name_of(path) not in RUNS_INSIDE_THE_CHILD:
+        assert imports_at_once(ast.parse(path.read_text()), "torch") == []
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("import torch", [1]),
+        ("import json, torch.nn as nn", [1]),
+        ("from torch import nn", [1]),
+        ("try:\n    import torch\nexcept ImportError:\n    torch = None", [2]),
+        ("class A:\n    from torch.nn import Module", [2]),
+        ("if TYPE_CHECKING:\n    pass\nelse:\n    import torch", [4]),
+        ("with a:\n    import torch", [2]),
+        ("def f():\n    import torch", []),
+        ("if TYPE_CHECKING:\n    import torch", []),
+        ("import torchvision\nfrom .torch import a\nfrom stages import torch_tools", []),
+    ],
+)
+def test_an_import_of_torch_is_caught(code, found):
+    assert imports_at_once(ast.parse(code), "torch") == found
+
+
+def test_reading_the_keys_of_every_stage_loads_no_torch():
+    """Which is what a submit does; `stages` themselves import torch freely."""
+    code = (
+        "import sys; from stages import registry, config, params, manifest, alone;"
+        "assert [registry.keys(name) for name in registry.BUILT_IN];"
+        "print([m for m in ('torch', 'numpy', 'matplotlib', 'pymongo') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,217 @@
+"""The rules of the product that live in the stages, each by its number, with a small real stage."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages import alone
+from stages import config as configs
+from stages.errors import ConfigError, StageError
+from stages.params import Params
+from stages.run import Run
+from tests import sample
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    with sample.offered(tmp_path_factory.mktemp("lab")) as folder:
+        yield folder
+
+
+@pytest.fixture
+def go(lab, tmp_path, monkeypatch):
+    """Run a config under a name; its folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(name, config, *arguments):
+        path = tmp_path / f"{name}.json"
+        if not path.exists():
+            path.write_text(json.dumps({"stage": "sample"} | config))
+        alone.main("sample", ["-c", path.name, *arguments])
+        return tmp_path / "runs" / name
+
+    return run
+
+
+def test_rule_01_a_config_from_before_a_key_existed_means_its_default(go):
+    old = go("old", {})
+    named = go("named", {"channels": 5, "lr": 0.1, "seed": 0, "threads": 1})
+    assert sample.outputs(old) == sample.outputs(named)
+    assert sample.outputs(old).keys() == {"weights.bin", "machine.txt"}
+    assert sample.outputs(old) != sample.outputs(go("wide", {"channels": 6}))  # the key does count
+
+
+def test_rule_01_one_key_has_one_default():
+    params = Params({})
+    params.get("channels", 5)
+    with pytest.raises(StageError, match="two defaults"):
+        params.get("channels", 6)
+
+
+def test_rule_02_the_folder_comes_first_and_is_named_after_the_config(go):
+    folder = go("model", {})
+    assert folder.name == "model"
+    assert "config.json" in json.loads((folder / "seen.json").read_text())
+
+
+def test_rule_03_the_config_is_copied_exclusively(go, tmp_path, capsys):
+    folder = go("model", {"lr": 0.2})
+    assert json.loads((folder / "config.json").read_text()) == {"stage": "sample", "lr": 0.2}
+    before = sample.everything(folder)
+    with pytest.raises(SystemExit) as caught:
+        go("model", {})
+    assert caught.value.code == 2
+    assert sample.everything(folder) == before
+    (tmp_path / "runs/planted").mkdir()
+    (tmp_path / "runs/planted/config.json").write_text("{}")  # a config, and nothing of a run yet
+    with pytest.raises(SystemExit):
+        go("planted", {})
+    assert sample.everything(tmp_path / "runs/planted").keys() == {str(tmp_path / "runs/planted/config.json")}
+
+
+def test_rule_04_every_result_file_is_written_once(tmp_path):
+    run = Run("model", Params({}), {}, tmp_path)
+    with run.open("a") as file:
+        file.write("once")
+    for mode in ("x", "xb"):
+        with pytest.raises(FileExistsError):
+            run.open("a", mode)
+    for mode in ("w", "a", "r+", "wb", "ab", "x+"):
+        with pytest.raises(ValueError, match='"x" or "r" only'):
+            run.open("a", mode)
+    with pytest.raises(FileExistsError):
+        run.path("a")
+
+
+def overwrites(tree: ast.AST) -> list[int]:
+    """Lines that open a file for writing over, or call something that does."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        given = [*node.args, *(k.value for k in node.keywords if k.arg == "mode")]
+        modes = {a.value for a in given if isinstance(a, ast.Constant) and isinstance(a.value, str)}
+        written_over = any(set(mode) <= set("wab+trx") and set(mode) & set("wa+") for mode in modes)
+        if (name in ("open", "fdopen") and written_over) or name in ("write_text", "write_bytes", "rename", "copyfile"):
+            found.append(node.lineno)
+    return found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "stages").glob("*.py")), ids=lambda path: path.name)
+def test_rule_04_no_stage_opens_a_file_to_write_over_it(path):
+    assert overwrites(ast.parse(path.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ('open("a", "w")', [1]),
+        ('path.open(mode="ab")', [1]),
+        ('path.open("r+b")', [1]),
+        ('path.write_text("x")', [1]),
+        ('path.open("xb")', []),
+        ('run.open("model.bin", "x")', []),
+        ("path.open()", []),
+    ],
+)
+def test_rule_04_the_check_can_fail(code, found):
+    assert overwrites(ast.parse(code)) == found
+
+
+def test_rule_05_a_config_is_immutable(go, tmp_path):
+    folder = go("model", {"lr": 0.1})
+    before = sample.everything(folder)
+    (tmp_path / "model.json").unlink()
+    with pytest.raises(SystemExit):
+        go("model", {"lr": 0.2})
+    assert sample.everything(folder) == before
+    config = {"sizes": [1]}
+    Params(config)["sizes"].append(2)
+    assert config == {"sizes": [1]}
+
+
+def test_rule_06_cores_threads_cards_and_hash_seed_of_the_machine_change_no_byte(go, lab, tmp_path):
+    """In a process of its own: such settings are read when libraries are loaded."""
+    here = sample.outputs(go("model", {"channels": 64}))
+    usable = sorted(os.sched_getaffinity(0))[:1]
+    machine = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED"), "7")
+    environment = sample.environment(lab, **machine, CUDA_VISIBLE_DEVICES="0,1,2,3")
+    code = f"import os; os.sched_setaffinity(0, {usable}); {sample.MAIN}"
+    command = [sys.executable, "-c", code, "-c", "model.json", "--root", "other"]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert sample.outputs(tmp_path / "other/model") == here
+
+
+def test_rule_06_neither_name_nor_root_nor_an_earlier_run_in_the_process_change_a_byte(go, tmp_path):
+    one = sample.outputs(go("one", {}))
+    go("between", {"seed": 5, "threads": 2, "deterministic": False})
+    assert sample.outputs(go("two", {})) == one
+    go("one", {}, "--root", "other")
+    assert sample.outputs(tmp_path / "other/one") == one
+    assert sample.outputs(go("seeded", {"seed": 1})) != one
+
+
+def test_rule_07_conf_is_merged_before_anything_else_and_saved(go):
+    ordered = go("ordered", {"lr": 0.2, "steps": 5}, "--conf", '{"lr": 0.3, "steps": 2}', "--set", "lr=0.4")
+    merged = {"stage": "sample", "lr": 0.4, "steps": 2}
+    assert json.loads((ordered / "config.json").read_text()) == merged
+    assert sample.outputs(ordered) == sample.outputs(go("written", merged))
+
+
+def test_rule_10_configs_are_flat():
+    with pytest.raises(ConfigError, match='write it flat: "losses_l1": 0'):
+        configs.parse('{"losses": [{"l1": 0}]}', "model.json")
+    with pytest.raises(ConfigError, match="write it flat"):
+        configs.parse('{"loss": {"l1": {"weight": 0}}}', "model.json")
+
+
+def test_rule_10_the_example_configs_are_flat_and_their_sources_are_there():
+    paths = sorted((ROOT / "configs").glob("*.json"))
+    names = {path.stem for path in paths}
+    for path in paths:
+        config = configs.load(path)
+        configs.check(config, str(path))
+        assert set(configs.sources(config)) <= names, path
+
+
+def test_rule_13_a_chain_of_sources_is_known_by_what_it_computes(go):
+    def mark(folder):
+        return json.loads((folder / "run.json").read_text())
+
+    data = mark(go("data", {"seed": 1}))
+    model = mark(go("model", {"source": "data"}))
+    assert model["sources"] == {"data": {"fingerprint": data["fingerprint"]}}
+    go("datab", {"seed": 2})
+    go("datac", {"seed": 1})
+    other, same = mark(go("modelb", {"source": "datab"})), mark(go("modelc", {"source": "datac"}))
+    assert other["fingerprint"] != model["fingerprint"] == same["fingerprint"]
+    assert go("last", {"source": ["model", "datab"]}).joinpath("run.json").exists()
+
+
+def test_rule_14_the_five_steps_come_in_their_order(go, monkeypatch):
+    steps = []
+    for module, name in (
+        (alone, "_parse"),
+        (alone.configs, "merge"),
+        (alone, "_make_folder"),
+        (alone.files, "create"),
+        (alone, "execute"),
+    ):
+        call = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, call=call, name=name: (steps.append(name), call(*a))[1])
+    go("model", {})
+    assert steps == ["_parse", "merge", "_make_folder", "create", "execute", "create"]  # the last one is run.json
+
+
+@pytest.mark.parametrize("name", ["make_dataset", "augment", "train", "predict", "evaluate", "export"])
+def test_rule_14_every_built_in_stage_ends_in_the_same_five_steps(name):
+    last = ast.parse((ROOT / "stages" / f"{name}.py").read_text()).body[-1]
+    assert ast.unparse(last) == f"if __name__ == '__main__':\n    from stages import alone\n    alone.main('{name}')"
