@@ -38,6 +38,9 @@ class ReplicaSet:
         self.processes = {port: self.start(port) for port in self.ports}
         members = [{"_id": i, "host": f"127.0.0.1:{port}"} for i, port in enumerate(self.ports)]
         settings = {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500}
+        for port in self.ports:  # all must answer: initiating asks each of them and fails on one that is not up yet
+            with self.client(port) as client:
+                client.admin.command("ping")
         with self.client(self.ports[0]) as client:
             client.admin.command("replSetInitiate", {"_id": "rs0", "members": members, "settings": settings})
         self.url = f"mongodb://{','.join(f'127.0.0.1:{port}' for port in self.ports)}/repro?replicaSet=rs0"
