@@ -15,6 +15,7 @@ from pymongo import MongoClient
 
 from scheduler import embedded, mongod
 from stages.errors import Unreachable
+from tests.processes import is_gone
 
 STARTER = "import sys, pathlib; from scheduler import embedded; print(embedded.ensure(pathlib.Path(sys.argv[1])))"
 
@@ -159,7 +160,7 @@ def test_stop_waits_until_it_is_gone(own_home):
     embedded.ensure(own_home)
     pid = pid_of(own_home)
     assert embedded.stop(own_home) is True
-    assert not psutil.pid_exists(pid)
+    assert is_gone(pid)
     assert embedded.status(own_home) is None
     assert embedded.stop(own_home) is False
 
@@ -169,7 +170,7 @@ def test_stop_ends_one_that_does_not_listen_yet(own_home):
     pid = pid_of(own_home)
     embedded._record(own_home / "mongo", 1)
     assert embedded.stop(own_home) is True
-    assert not psutil.pid_exists(pid)
+    assert is_gone(pid)
 
 
 def test_a_long_log_is_put_aside(own_home, monkeypatch):

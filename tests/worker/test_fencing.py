@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.processes import is_gone
 from tests.worker import steps
 from tests.worker.steps import STEPS
 from tests.worker.test_worker import wait_for
@@ -123,7 +124,7 @@ def mark_of(run):
 
 
 def assert_pids_gone(pids):
-    wait_for(lambda: not [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"])
+    wait_for(lambda: all(map(is_gone, pids)))
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
 import pytest
 
 from scheduler import runs
+from tests.processes import is_gone
 from worker import execute
 
 
@@ -269,4 +269,4 @@ def test_kill_9_of_a_worker_ends_its_stage_and_what_the_stage_started(bench, set
 
 def assert_all_gone(started):
     pids = json.loads(Path(started + ".ready").read_text()).values()
-    wait_for(lambda: not [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"])
+    wait_for(lambda: all(map(is_gone, pids)))
