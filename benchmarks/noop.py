@@ -22,7 +22,7 @@ from worker.interpreter import Interpreter
 from worker.loop import Options, Worker, settle
 from worker.report import Lines
 from worker.slots import Slots
-from worker.storage import LocalStore
+from worker.storage import Store
 
 RUNS = 300
 
@@ -53,8 +53,8 @@ def measure(settings: Settings, folder: Path) -> None:
     os.environ["PYTHONPATH"] = str(folder / "toy")
     db = connect(settings)
     runs.create_indexes(db)
-    store = LocalStore(settings.store)
-    store.check()
+    store = Store.open(settings.store, settings.home)
+    store.objects.check()
     add(db, "bare")
     bare = [timed(lambda: bare_round_trips(db)) for _ in range(RUNS)]
     with Interpreter() as interpreter:

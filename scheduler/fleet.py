@@ -8,25 +8,32 @@ from scheduler.mongo import Document, Queue
 from stages.errors import ReproError
 
 
-def fix_store(db: Queue, url: str) -> None:
+def fix_store(db: Queue, url: str, creates_once: bool) -> None:
     """Keep the store's root with the queue: the first worker sets it, all others must have the same.
+
+    `creates_once` says whether the store refuses a name that is taken, as a probe of it found.
 
     Raises:
         ReproError: the queue's results lie elsewhere.
     """
     fixed: Document | None = db.settings.find_one_and_update(
-        {"_id": "store"}, {"$setOnInsert": {"url": url}}, upsert=True, return_document=ReturnDocument.AFTER
+        {"_id": "store"},
+        {"$setOnInsert": {"url": url, "creates_once": creates_once}},
+        upsert=True,
+        return_document=ReturnDocument.AFTER,
     )
     _check_same(fixed, url)
 
 
-def check_store(db: Queue, url: str) -> None:
-    """See that a store is the queue's, as far as the queue has one; nothing is fixed by asking.
+def check_store(db: Queue, url: str) -> Document | None:
+    """What the queue knows of its store, None before its first worker; nothing is fixed by asking.
 
     Raises:
         ReproError: the queue's results lie elsewhere.
     """
-    _check_same(db.settings.find_one({"_id": "store"}), url)
+    known = db.settings.find_one({"_id": "store"})
+    _check_same(known, url)
+    return known
 
 
 def _check_same(fixed: Document | None, url: str) -> None:

@@ -29,10 +29,20 @@ class Store(Protocol):
     """What is asked of the store."""
 
     def attempts(self) -> list[str]: ...
-    def complete(self, location: str) -> bool: ...
+    def marks(self, locations: Sequence[str]) -> "Iterator[Mark | OSError]": ...
     def read(self, location: str, name: str) -> bytes: ...
-    def modified(self, location: str, name: str) -> float: ...
-    def check_outputs(self, outputs: Iterable[dict[str, Any]], location: str, checksums: bool) -> None: ...
+    def check_outputs(self, outputs: Sequence[dict[str, Any]], location: str, checksums: bool) -> None: ...
+
+
+class Mark(Protocol):
+    """A complete attempt's `run.json`, and when it was written, in seconds since 1970."""
+
+    @property
+    def location(self) -> str: ...
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def written_at(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -94,21 +104,21 @@ def references(db: Queue, name: str | None = None) -> Iterator[Document]:
 
 def _read_all(store: Store, found: Plan) -> list[Complete]:
     attempts = []
-    for location in store.attempts():
-        if store.complete(location):
-            try:
-                attempts.append(_read(store, location))
-            except ReproError as error:
-                found.problems.append(str(error))
-            except OSError as error:
-                found.problems.append(f"{location}/{MANIFEST} can't be read, skipped: {error.strerror}")
+    for mark in store.marks(store.attempts()):
+        if isinstance(mark, OSError):
+            found.problems.append(f"{mark.filename} can't be read, skipped: {mark.strerror}")
+            continue
+        try:
+            attempts.append(_read(mark))
+        except ReproError as error:
+            found.problems.append(str(error))
     return attempts
 
 
-def _read(store: Store, location: str) -> Complete:
-    manifest = _manifest(location, store.read(location, MANIFEST))
+def _read(mark: Mark) -> Complete:
+    manifest = _manifest(mark.location, mark.data)
     name, fingerprint, sources = manifest["name"], manifest["fingerprint"], manifest["sources"]
-    return Complete(location, name, fingerprint, sources, store.modified(location, MANIFEST))
+    return Complete(mark.location, name, fingerprint, sources, mark.written_at)
 
 
 def _manifest(location: str, mark: bytes) -> dict[str, Any]:

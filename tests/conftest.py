@@ -12,6 +12,7 @@ from scheduler import embedded
 from scheduler.mongo import connect
 from scheduler.settings import Settings
 from stages.errors import Unreachable
+from tests import s3
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,26 @@ def mongo_server(tmp_path_factory):
         pytest.skip(str(error))
     finally:
         embedded.stop(home)
+
+
+@pytest.fixture(scope="session")
+def moto():
+    server, stop = s3.start_moto()
+    yield server
+    stop()
+
+
+@pytest.fixture(scope="session")
+def ceph(tmp_path_factory):
+    """A real S3 server. Where none can be had, tests skip on a laptop and fail in CI."""
+    if not s3.ceph_is_here():
+        why = f"no radosgw: apt-get install {Path('.ci/packages').read_text()}"
+        if os.environ.get("CI") == "true":
+            raise RuntimeError(why)
+        pytest.skip(why)
+    server, stop = s3.start_ceph(tmp_path_factory.mktemp("ceph"))
+    yield server
+    stop()
 
 
 @pytest.fixture

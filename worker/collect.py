@@ -11,7 +11,9 @@ could, but it inserts only where there is no document, and there nothing is remo
 
 import contextlib
 import json
+import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,8 +24,8 @@ from scheduler import rebuild
 from scheduler.mongo import Document, Queue
 from scheduler.runs import State
 from stages.errors import ReproError, Unreachable
-from stages.run import MANIFEST
-from worker.storage import LocalStore, attempt_folders, footprint, local_path
+from worker.objects import Found
+from worker.storage import ATTEMPT, PROBES, Mark, Store
 
 WORK = "work"  # below the home: where stages run
 
@@ -37,6 +39,7 @@ class Leftover:
     age: float  # seconds since the last change of anything inside
     why: str
     kept: bool = False
+    upload: Found | None = None  # an upload that was not ended; `location` tells where it would lie
 
 
 @dataclass
@@ -44,20 +47,23 @@ class Collector:
     """`older_than`: seconds for which nothing inside may have changed."""
 
     db: Queue
-    store: LocalStore
+    store: Store
     home: Path
     older_than: float
     _named: dict[str, set[str]] = field(default_factory=dict)  # folder -> who names it
 
     def plan(self) -> list[Leftover]:
         """What nothing needs. Folders are listed before documents are read: what comes later is in neither."""
-        attempts = self.store.attempts()
+        attempts, uploads = self.store.attempts(), self.store.objects.unfinished()
         works = [f"file://{path}" for path in attempt_folders(self.home / WORK)]
         self._named = {}
-        for location in attempts:
-            self._note(location, self._manifest(location))
+        for mark in self.store.marks(attempts):
+            if isinstance(mark, Mark):
+                self._note(mark.location, _parsed(mark))
         known = {document["_id"]: self._known(document) for document in rebuild.references(self.db)}
         found = [self._judge(location, known.get(_run_of(location))) for location in attempts + works]
+        found += [self._judge_upload(upload, known.get(_run_of(self._folder_of(upload)))) for upload in uploads]
+        found += [self._judge_probe(probe) for probe in self.store.objects.listing(PROBES)]
         return [leftover for leftover in found if leftover]
 
     def delete(self, planned: list[Leftover]) -> list[Leftover]:
@@ -72,6 +78,8 @@ class Collector:
         return [leftover for leftover in planned if not leftover.kept and self._remove(leftover)]
 
     def _remove(self, leftover: Leftover) -> bool:
+        if leftover.upload or leftover.location.startswith(f"{self.store.url}/{PROBES}/"):
+            return self._remove_object(leftover)
         documents = rebuild.references(self.db, _run_of(leftover.location))
         known = next((self._known(document) for document in documents), None)
         again = self._judge(leftover.location, known)
@@ -79,11 +87,19 @@ class Collector:
             return False
         try:
             if self._is_work(leftover.location):
-                shutil.rmtree(local_path(leftover.location))
+                shutil.rmtree(_path(leftover.location))
             else:
                 self.store.remove(leftover.location)
         except OSError as error:
-            raise Unreachable(f"{local_path(leftover.location)} can't be removed: {error.strerror}") from error
+            raise Unreachable(f"{leftover.location} can't be removed: {error.strerror}") from error
+        return True
+
+    def _remove_object(self, leftover: Leftover) -> bool:
+        """No document names these; that an upload's run does not hold its token any more never changes back."""
+        if leftover.upload:
+            self.store.objects.abort([leftover.upload])
+        else:
+            self.store.objects.remove(leftover.location.removeprefix(f"{self.store.url}/"))
         return True
 
     def _judge(self, location: str, document: Document | None) -> Leftover | None:
@@ -91,7 +107,7 @@ class Collector:
         if self._is_needed(location, document):
             return None
         try:
-            size, changed = footprint(local_path(location))
+            size, changed = self._footprint(location)
         except FileNotFoundError:
             return None  # somebody else removed it
         age = time.time() - changed
@@ -100,26 +116,52 @@ class Collector:
         why, kept = self._reason(location, document)
         return Leftover(location, size, age, why, kept)
 
+    def _judge_upload(self, upload: Found, document: Document | None) -> Leftover | None:
+        age = time.time() - upload.modified
+        if age < self.older_than or _runs_in(self._folder_of(upload), document):
+            return None
+        return Leftover(f"{self.store.url}/{upload.key}", upload.size, age, "unfinished upload", upload=upload)
+
+    def _judge_probe(self, probe: Found) -> Leftover | None:
+        age = time.time() - probe.modified
+        if age < self.older_than:
+            return None
+        return Leftover(f"{self.store.url}/{probe.key}", probe.size, age, "a probe of the store")
+
+    def _folder_of(self, found: Found) -> str:
+        return f"{self.store.url}/{found.key.partition('/')[0]}"
+
+    def _footprint(self, location: str) -> tuple[int, float]:
+        """The bytes of a folder, and when anything in it changed last."""
+        if self._is_work(location):
+            return footprint(_path(location))
+        if local := self.store.objects.local(location.removeprefix(f"{self.store.url}/")):
+            return footprint(local)
+        found = self.store.contents(location)
+        if not found:
+            raise FileNotFoundError(location)
+        return sum(f.size for f in found), max(f.modified for f in found)
+
     def _reason(self, location: str, document: Document | None) -> tuple[str, bool]:
         """Why a folder is a leftover, and whether it stays nevertheless."""
         if document is None:
             return f"{_run_of(location)} has no document; see repro rebuild", True
         if self._is_work(location):
             return "work folder of an attempt that has ended", False
-        if not self.store.complete(location):
+        mark = self.store.mark(location)
+        if mark is None:
             return "unfinished attempt", False
-        if (self._manifest(location) or {}).get("fingerprint") != document["fingerprint"]:
+        if (_parsed(mark) or {}).get("fingerprint") != document["fingerprint"]:
             return "run.json is broken or of another computation", True
         return f"complete, but its run is {document['state']} without it", False
 
     def _is_needed(self, location: str, document: Document | None) -> bool:
-        running = document is not None and document["state"] == State.RUNNING
-        if running and document and location.endswith(f"-{document['lease']['token'][:8]}"):
+        if _runs_in(location, document):
             return True
         return not self._is_work(location) and bool(self._named.get(location, set()) - {location})
 
     def _is_work(self, location: str) -> bool:
-        return local_path(location).parent == self.home / WORK
+        return location.startswith("file://") and _path(location).parent == self.home / WORK
 
     def _known(self, document: Document) -> Document:
         """What is kept of a document; what it names is noted."""
@@ -128,18 +170,48 @@ class Collector:
 
     def _note(self, who: str, found: Any) -> None:
         """Every text in a document or manifest that is a place in the store names that place's folder."""
-        root = f"{self.store.root}/"
         for text in _texts(found):
-            path = text.removeprefix("file://")
-            if path.startswith(root):
-                folder = path.removeprefix(root).partition("/")[0]
+            if text.startswith(f"{self.store.url}/"):
+                folder = text.removeprefix(f"{self.store.url}/").partition("/")[0]
                 self._named.setdefault(f"{self.store.url}/{folder}", set()).add(who)
 
-    def _manifest(self, location: str) -> dict[str, Any] | None:
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            found = json.loads(self.store.read(location, MANIFEST))
-            return found if isinstance(found, dict) else None
-        return None
+
+def attempt_folders(root: Path) -> list[Path]:
+    """The folders of a root that are named as attempts are, sorted; none if there is no root."""
+    if not root.exists():
+        return []
+    return sorted(p for p in root.iterdir() if ATTEMPT.fullmatch(p.name) and p.is_dir() and not p.is_symlink())
+
+
+def footprint(folder: Path) -> tuple[int, float]:
+    """The bytes of a folder, and when anything in it changed last; links are not followed.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    found = [folder.lstat()]
+    for parent, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            with contextlib.suppress(FileNotFoundError):
+                found.append((Path(parent) / name).lstat())
+    return sum(s.st_size for s in found if stat.S_ISREG(s.st_mode)), max(s.st_mtime for s in found)
+
+
+def _parsed(mark: Mark) -> dict[str, Any] | None:
+    with contextlib.suppress(ValueError):
+        found = json.loads(mark.data)
+        return found if isinstance(found, dict) else None
+    return None
+
+
+def _runs_in(location: str, document: Document | None) -> bool:
+    """Whether a run is running in this attempt's folder."""
+    running = document is not None and document["state"] == State.RUNNING
+    return bool(running and document and location.endswith(f"-{document['lease']['token'][:8]}"))
+
+
+def _path(location: str) -> Path:
+    return Path(location.removeprefix("file://"))
 
 
 def _run_of(location: str) -> str:

@@ -18,13 +18,13 @@ from typing import Any
 from scheduler.mongo import Document
 from scheduler.runs import State
 from stages import config as configs
-from stages import manifest, provenance, registry
-from stages.errors import StageError
+from stages import files, manifest, provenance, registry
+from stages.errors import StageError, Unreachable
 from stages.execution import Result
 from stages.run import CONFIG, LOG, MANIFEST, OWN_FILES
 from worker.interpreter import Child, Interpreter, Lost
 from worker.slots import Slot
-from worker.storage import LocalStore
+from worker.storage import Store
 
 TAIL_LINES, TAIL_BYTES = 20, 4000
 MOST_OUTPUTS = 1000  # entries in a document; the manifest always has all
@@ -119,7 +119,7 @@ class Attempt:
 class Executor:
     """What every execution on this machine shares."""
 
-    store: LocalStore
+    store: Store
     home: Path
     data: str
     interpreter: Interpreter
@@ -132,7 +132,7 @@ class Executor:
             return self._execute(attempt, location, work)
         except StageError as error:
             return Failed(_error(error))
-        except (OSError, Lost) as error:
+        except (OSError, Lost, Unreachable) as error:
             return attempt.stopped or Faulted(_error(error))
         except Exception as error:  # a document that nobody foresaw must not end the worker
             return Failed(_error(error))
@@ -150,8 +150,7 @@ class Executor:
         failure = attempt.stopped or _failure(last)
         if failure is None:
             return self._deliver(attempt, location, out, log, _result(last["result"]))
-        self.store.push(location, work, [LOG])
-        return _with_log(failure, log, f"{location}/{LOG}")
+        return self._keep(failure, location, out, log)
 
     def _prepare(self, attempt: Attempt, work: Path, out: Path) -> None:
         """Pull the inputs and write the child's request."""
@@ -181,13 +180,22 @@ class Executor:
                 attempt.progress, attempt.moved = line["progress"], time.monotonic()
         return last
 
+    def _keep(self, failure: Outcome, location: str, out: Path, log: Path) -> Outcome:
+        """What a failed attempt has left goes to its folder, for people to look at; failing at that changes nothing."""
+        left = [name for name in files.below(out) if not _is_link(out / name)]
+        try:
+            self.store.push(location, log.parent, [LOG])
+            self.store.push(location, out, left)
+        except (OSError, Unreachable) as error:
+            return _with_log(failure, log, f"not in the store: {error}")
+        return _with_log(failure, log, f"{location}/{LOG}")
+
     def _deliver(self, attempt: Attempt, location: str, out: Path, log: Path, result: Result) -> Outcome:
         """Outputs, log, and at last the mark of a complete folder."""
-        own = manifest.describe(out, skip=(*OWN_FILES, *result.links))
-        outputs = sorted(own + self._passed_on(attempt, result), key=lambda output: str(output["path"]))
         package = registry.locate(attempt.run["stage"]).partition(".")[0].partition(":")[0]
         result.environment.update(provenance.code(package))
-        self.store.push(location, out, [output["path"] for output in own])
+        own = self.store.push(location, out, set(files.below(out)) - {*OWN_FILES, *result.links})
+        outputs = sorted(own + self._passed_on(attempt, result), key=lambda output: str(output["path"]))
         self.store.push(location, log.parent, [LOG])
         run, sources = attempt.run, attempt.sources
         of_sources = {n: {"fingerprint": s["fingerprint"], "location": s["location"]} for n, s in sources.items()}
@@ -207,8 +215,13 @@ class Executor:
 
     def _outputs(self, source: Document) -> list[dict[str, Any]]:
         if "outputs_total" in source:
-            return list(self.store.manifest(source["location"])["outputs"])
+            return list(json.loads(self.store.read(source["location"], MANIFEST))["outputs"])
         return list(source["outputs"])
+
+
+def _is_link(path: Path) -> bool:
+    """A file that the stage passed on, not its own."""
+    return path.is_symlink() or path.stat().st_nlink > 1
 
 
 def bounded(outputs: list[dict[str, Any]], mark: bytes) -> Document:

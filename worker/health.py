@@ -1,11 +1,14 @@
 """Is this machine as a worker needs it: the store, cards, disk, the code? Leaves nothing behind, imports no torch."""
 
+import contextlib
 import json
 import os
 import platform
+import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,11 +17,12 @@ from typing import Any
 from scheduler.health import Check, attempt, error, ok, warning
 from scheduler.settings import Settings
 from stages import files, provenance
-from stages.run import CONFIG
+from stages.errors import Unreachable
 from worker.slots import present_cards
-from worker.storage import LocalStore, local_path
+from worker.storage import OVERWRITES, PROBES, Store
 
 PACKAGES = ("torch", "numpy", "safetensors")
+LARGE = 20 << 20  # bytes: more than one part of an upload
 LEAST_BYTES, LEAST_SHARE = 5 * 10**9, 0.05
 TORCH_SECONDS = 120  # its first import on a cold network disk takes long
 NVIDIA, DISPLAY = "0x10de", "0x03"  # as /sys writes the maker and the class of a PCI device
@@ -42,9 +46,14 @@ def machine(settings: Settings) -> list[Check]:
     usable = _cards_or_none()
     local = settings.store.startswith("file://")
     return [
-        attempt("store", store, settings.store),
+        attempt("store", store, settings),
+        *([] if local else [attempt("store, large objects", multipart, settings)]),
         attempt("disk of home", disk, "disk of home", settings.home),
-        *([attempt("disk of store", disk, "disk of store", local_path(settings.store))] if local else []),
+        *(
+            [attempt("disk of store", disk, "disk of store", Path(settings.store.removeprefix("file://")))]
+            if local
+            else []
+        ),
         attempt("work folder", work_folder, settings.home / "work"),
         cards,
         *([attempt("torch on GPUs", torch_on_cards, len(usable))] if usable else []),
@@ -53,39 +62,36 @@ def machine(settings: Settings) -> list[Check]:
     ]
 
 
-def store(url: str) -> Check:
-    """A write, a read back, a create that must be refused, and the removal of all that."""
-    there = LocalStore(url)
-    there.check()
-    location = there.location(".doctor", os.urandom(4).hex())
+def store(settings: Settings) -> Check:
+    """A write, a read back, and a create that must be refused; then the removal of all that."""
+    there = Store.open(settings.store, settings.home)
+    there.objects.check()
     try:
-        there.open_attempt(location)
-        return _create_twice(there, location)
+        creates_once = there.probe()
     except OSError as raised:
         return error(
             "store",
-            f"{there.root} does not do what the store needs: {raised.strerror or raised}",
-            "use a file system with hard links and fsync (ext4, xfs, NFS); see REPRO_STORE",
+            f"{settings.store} does not do what the store needs: {raised.strerror or raised}",
+            "use a file system with hard links and fsync (ext4, xfs, NFS), or S3; see REPRO_STORE",
         )
-    finally:
-        shutil.rmtree(local_path(location), ignore_errors=True)
+    if creates_once:
+        return ok("store", f"{settings.store} can be written, and creates a name once")
+    return warning("store", f"{settings.store} {OVERWRITES}", "keep other writers out by the bucket's policy")
 
 
-def _create_twice(there: LocalStore, location: str) -> Check:
-    first, path = os.urandom(64), local_path(location) / CONFIG
-    there.create(location, CONFIG, first)
-    if path.read_bytes() != first:
-        return error("store", f"{there.root} gave back other bytes than were written", "use another disk")
-    try:
-        there.create(location, CONFIG, b"second")
-    except FileExistsError:
-        if path.read_bytes() == first:
-            return ok("store", f"{there.root} can be written, and creates a name once")
-    return error(
-        "store",
-        f"{there.root} let a second create replace the first: results there are not safe",
-        "use a file system whose link() refuses a name that is taken",
-    )
+def multipart(settings: Settings) -> Check:
+    """An object larger than one request, there and back."""
+    there = Store.open(settings.store, settings.home)
+    with tempfile.TemporaryDirectory() as folder:
+        sent, got = Path(folder) / "sent", Path(folder) / "got"
+        sent.write_bytes(os.urandom(LARGE))
+        key = f"{PROBES}/{secrets.token_hex(8)}"
+        same = there.objects.upload(key, sent) == there.objects.download(key, got, LARGE)
+        with contextlib.suppress(Unreachable):  # who may not delete leaves it to gc
+            there.objects.remove(key)
+    if not same:
+        return error("store, large objects", f"{settings.store} gave back other bytes", "use another store")
+    return ok("store, large objects", f"{LARGE / 1e6:.0f} MB there and back")
 
 
 def disk(name: str, path: Path) -> Check:
@@ -237,3 +243,7 @@ def python() -> Check:
     if missing:
         return error("Python", f"{found}; not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}")
     return ok("Python", found)
+
+
+def _path(url: str) -> Path:
+    return Path(url.removeprefix("file://"))

@@ -1,49 +1,62 @@
 """The store of results: every attempt has a folder of its own, in which files are created once.
 
-What is guaranteed, on a local file system: a file appears whole and durable under its name or not at all; of
-several racers for a name exactly one wins; nothing is ever replaced. Not guaranteed: that the folder of an
+What each operation guarantees on each kind of store stands in `worker.objects`. For all of them: nothing is ever
+replaced, and what is read is what was recorded, checked by its SHA-256. Not guaranteed: that the folder of an
 attempt that died is whole. Only `run.json`, written last, says that.
 """
 
 import contextlib
-import json
-import os
 import re
-import shutil
-import stat
-from collections.abc import Iterable
+import secrets
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from stages import files
-from stages.errors import ReproError, StageError, Unreachable
+from stages.errors import StageError, Unreachable
 from stages.run import MANIFEST
+from worker.cache import Cache
+from worker.objects import FEW, MANY, SMALL, Found, Objects, open_objects
 
 ATTEMPT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}-[0-9a-f]{8}")  # the name, and the token's first 8
+PROBES = ".probe"  # the folder of the objects that `probe` creates
+OVERWRITES = (
+    "lets a second create replace the first. Results stay safe as long as only workers write there: each attempt "
+    "has a folder of its own, and every input is checked by its SHA-256. Nothing keeps other programs from "
+    "replacing an object; that is found when it is read next"
+)
+
+Output = dict[str, Any]  # path, size, sha256 and, for what was passed on, location
+T = TypeVar("T")
+U = TypeVar("U")
 
 
-class LocalStore:
-    """Folders below one `file://` root."""
+@dataclass(frozen=True)
+class Mark:
+    """A complete attempt's `run.json`: its bytes, and when it was written, in seconds since 1970."""
 
-    def __init__(self, url: str) -> None:
-        if not url.startswith("file://"):
-            raise ReproError(f"REPRO_STORE={url}: this version keeps results on a file system; give a folder")
-        self.url = url
-        self.root = local_path(url)
+    location: str
+    data: bytes
+    written_at: float
 
-    def check(self) -> None:
-        """Make the root and try to write there.
+
+class Store:
+    """Attempts' folders below one root, and the cache of what this machine has read of them."""
+
+    def __init__(self, objects: Objects, cache: Cache) -> None:
+        self.objects, self.cache, self.url = objects, cache, objects.url
+
+    @classmethod
+    def open(cls, url: str, home: Path, cache_bytes: int | None = None) -> "Store":
+        """The store that a URL names; nothing is asked of it yet.
 
         Raises:
-            Unreachable: it can't be written.
+            ReproError: the URL can't be used.
         """
-        probe = self.root / f".probe-{os.getpid()}"
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise Unreachable(f"the store {self.root} can't be written: {error.strerror}; see REPRO_STORE") from error
+        return cls(open_objects(url), Cache(home / "cache", cache_bytes))
 
     def location(self, name: str, token: str) -> str:
         """The URL of the folder of one attempt."""
@@ -51,109 +64,189 @@ class LocalStore:
 
     def open_attempt(self, location: str) -> None:
         """Make an attempt's folder; one that is there already belongs to somebody else."""
-        local_path(location).mkdir(parents=True)
+        self.objects.open_folder(self._key(location))
 
     def create(self, location: str, name: str, data: bytes) -> None:
         """One small file, created exclusively."""
-        files.create(local_path(location) / name, data)
+        self.objects.create(self._key(location, name), data)
 
-    def push(self, location: str, folder: Path, names: Iterable[str]) -> None:
-        """These files of a folder, each created exclusively, under the same relative names."""
-        target = local_path(location)
-        for name in names:
-            path = target / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            files.publish(folder / name, path)
+    def push(self, location: str, folder: Path, names: Iterable[str]) -> list[Output]:
+        """Create these files of a folder under the same relative names; returns what was written, by path."""
 
-    def pull(self, outputs: Iterable[dict[str, Any]], location: str, folder: Path) -> None:
+        def push_one(name: str, size: int) -> Output:
+            sha256 = self.objects.upload(self._key(location, name), folder / name)
+            self._note_own(f"{location}/{name}", sha256)
+            return {"path": name, "size": size, "sha256": sha256}
+
+        return _many([(name, (folder / name).stat().st_size) for name in sorted(names)], push_one)
+
+    def pull(self, outputs: Sequence[Output], location: str, folder: Path) -> None:
         """Lay a run's outputs into a folder as read-only links.
 
         Raises:
-            StageError: an object is missing or is not of the size that was recorded.
+            StageError: an object is missing or is not as it was recorded; it names the object and both sums.
         """
         folder.mkdir(parents=True)
-        for output in outputs:
-            stored = local_path(output.get("location") or f"{location}/{output['path']}")
-            _check_size(stored, output["size"])
-            path = folder / output["path"]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.symlink_to(stored)
+        for parent in sorted({(folder / output["path"]).parent for output in outputs}):
+            parent.mkdir(parents=True, exist_ok=True)
 
-    def manifest(self, location: str) -> dict[str, Any]:
-        """What `run.json` of a complete folder says."""
-        found: dict[str, Any] = json.loads((local_path(location) / MANIFEST).read_bytes())
-        return found
+        def lay(output: Output, size: int) -> None:
+            link, place = folder / output["path"], self._place(output, location)
+            if local := self.objects.local(self._key(place)):
+                self._check_local(local, output)
+                link.symlink_to(local)
+            else:
+                self.cache.lay(output["sha256"], link, self._fetch(place, output))
+
+        self._make_room(outputs)
+        _many([(output, output["size"]) for output in outputs], lay)
+
+    def prefetch(self, outputs: Sequence[Output], location: str) -> None:
+        """Have a run's outputs on this machine before somebody needs them."""
+
+        def keep(output: Output, size: int) -> None:
+            self.cache.keep(output["sha256"], self._fetch(self._place(output, location), output))
+
+        if self.is_remote:
+            self._make_room(outputs)
+            _many([(output, output["size"]) for output in outputs], keep)
+
+    @property
+    def is_remote(self) -> bool:
+        return self.objects.local("") is None
 
     def attempts(self) -> list[str]:
-        """The locations of all attempts' folders, complete or not; whatever else lies there is not ours.
+        """The locations of all attempts' folders, complete or not; whatever else lies there is not ours."""
+        return [f"{self.url}/{name}" for name in self.objects.folders() if ATTEMPT.fullmatch(name)]
 
-        Raises:
-            Unreachable: the root can't be read.
-        """
-        try:
-            return [f"{self.url}/{path.name}" for path in attempt_folders(self.root)]
-        except OSError as error:
-            raise Unreachable(f"the store {self.root} can't be read: {error.strerror}; see REPRO_STORE") from error
-
-    def complete(self, location: str) -> bool:
-        return (local_path(location) / MANIFEST).is_file()
+    def contents(self, location: str) -> list[Found]:
+        """Every object of an attempt's folder; keys are relative to the root."""
+        return self.objects.listing(self._key(location))
 
     def read(self, location: str, name: str) -> bytes:
-        return (local_path(location) / name).read_bytes()
+        return self.objects.read(self._key(location, name))
 
-    def modified(self, location: str, name: str) -> float:
-        """When a file was written, in seconds since 1970."""
-        return (local_path(location) / name).stat().st_mtime
+    def mark(self, location: str) -> Mark | None:
+        """An attempt's `run.json`, None if it is not complete."""
+        for found in self.contents(location):
+            if found.key == self._key(location, MANIFEST):
+                return Mark(location, self.read(location, MANIFEST), found.modified)
+        return None
 
-    def check_outputs(self, outputs: Iterable[dict[str, Any]], location: str, checksums: bool) -> None:
+    def marks(self, locations: Sequence[str]) -> Iterator[Mark | OSError]:
+        """The marks of those that are complete, read concurrently; an error in place of one that can't be read."""
+
+        def read(location: str) -> Mark | OSError | None:
+            try:
+                return self.mark(location)
+            except OSError as error:
+                return OSError(error.errno, error.strerror, f"{location}/{MANIFEST}")
+
+        with ThreadPoolExecutor(MANY) as threads:
+            yield from (found for found in threads.map(read, locations) if found is not None)
+
+    def check_outputs(self, outputs: Sequence[Output], location: str, checksums: bool) -> None:
         """See that every output is there as it was recorded.
 
         Raises:
             StageError: one is missing, or has another size or, if asked for, another SHA-256.
         """
-        for output in outputs:
-            stored = local_path(output.get("location") or f"{location}/{output['path']}")
-            _check_size(stored, output["size"])
-            if checksums and files.sha256(stored) != output["sha256"]:
-                raise StageError(f"a file has changed in the store: {stored} has not the SHA-256 that was recorded")
+        places = [self._place(output, location) for output in outputs]
+        folders = {self._key(place).partition("/")[0] for place in places}
+        sizes = {found.key: found.size for folder in folders for found in self.objects.listing(folder)}
+        for place, output in zip(places, outputs, strict=True):
+            if (size := sizes.get(self._key(place))) is None:
+                raise StageError(f"a file is gone from the store: {place}")
+            _compare(place, output, size, self._digest(place, output) if checksums else output["sha256"])
 
     def remove(self, location: str) -> None:
         """Remove an attempt's folder; its mark first, so that what a crash leaves never looks complete."""
-        folder = local_path(location)
-        (folder / MANIFEST).unlink(missing_ok=True)
-        files.sync(folder)
-        shutil.rmtree(folder)
+        self.objects.remove(self._key(location, MANIFEST))
+        self.objects.remove_folder(self._key(location))
+
+    def probe(self) -> bool:
+        """Whether a name that is taken is refused; tried for real, with objects of its own.
+
+        Raises:
+            Unreachable: the store can't be written, or gives back other bytes than were written.
+        """
+        key, first, second = f"{PROBES}/{secrets.token_hex(8)}", secrets.token_bytes(32), secrets.token_bytes(32)
+        self.objects.create(key, first)
+        try:
+            self.objects.create(key, second)
+        except FileExistsError:
+            refused = True
+        else:
+            refused = False
+        if self.objects.read(key) != (first if refused else second):
+            raise Unreachable(f"{self.url} gave back other bytes than were written; use another store")
+        with contextlib.suppress(Unreachable):  # a worker need not be allowed to delete; gc is
+            self.objects.remove(key)
+        return refused
+
+    def _make_room(self, outputs: Sequence[Output]) -> None:
+        missing = sum(output["size"] for output in outputs if not self.cache.has(output["sha256"]))
+        if self.is_remote and missing:
+            self.cache.evict(missing)
+
+    def _fetch(self, place: str, output: Output) -> Callable[[Path], None]:
+        """Brings an object to a path, whole and as it was recorded."""
+
+        def fetch(path: Path) -> None:
+            try:
+                sha256 = self.objects.download(self._key(place), path, output["size"])
+            except FileNotFoundError as error:
+                raise StageError(f"a file is gone from the store: {place}") from error
+            _compare(place, output, path.stat().st_size, sha256)
+
+        return fetch
+
+    def _check_local(self, path: Path, output: Output) -> None:
+        """Read a file of a local store when it is first used on this machine, and again if it has changed."""
+        if self.cache.is_as_checked(path, output["sha256"]):
+            return
+        if not path.exists():
+            raise StageError(f"a file is gone from the store: {path}")
+        _compare(str(path), output, path.stat().st_size, files.sha256(path))
+
+    def _note_own(self, place: str, sha256: str) -> None:
+        """What this machine has hashed as it wrote it need not be read again by the next run."""
+        if local := self.objects.local(self._key(place)):
+            self.cache.note(local, sha256)
+
+    def _digest(self, place: str, output: Output) -> str:
+        if local := self.objects.local(self._key(place)):
+            return files.sha256(local)
+        with tempfile.TemporaryDirectory() as folder:  # not through the cache: the store is what is in question
+            return self.objects.download(self._key(place), Path(folder) / "object", output["size"])
+
+    def _place(self, output: Output, location: str) -> str:
+        """The URL of an output: what was passed on lies where its ancestor put it."""
+        return str(output.get("location") or f"{location}/{output['path']}")
+
+    def _key(self, location: str, name: str = "") -> str:
+        if not location.startswith(f"{self.url}/"):
+            raise StageError(f"{location} does not lie in the store {self.url}")
+        return location.removeprefix(f"{self.url}/") + (f"/{name}" if name else "")
 
 
-def attempt_folders(root: Path) -> list[Path]:
-    """The folders of a root that are named as attempts are, sorted; none if there is no root."""
-    if not root.exists():
-        return []
-    return sorted(p for p in root.iterdir() if ATTEMPT.fullmatch(p.name) and p.is_dir() and not p.is_symlink())
+def _compare(place: str, output: Output, size: int, sha256: str) -> None:
+    if (size, sha256) != (output["size"], output["sha256"]):
+        raise StageError(
+            f"a file has changed in the store: {place} has {size} bytes and SHA-256 {sha256}, "
+            f"recorded were {output['size']} and {output['sha256']}"
+        )
 
 
-def footprint(folder: Path) -> tuple[int, float]:
-    """The bytes of a folder, and when anything in it changed last; links are not followed.
-
-    Raises:
-        FileNotFoundError: it is gone.
-    """
-    found = [folder.lstat()]
-    for parent, folders, names in os.walk(folder):
-        for name in (*folders, *names):
-            with contextlib.suppress(FileNotFoundError):
-                found.append((Path(parent) / name).lstat())
-    return sum(s.st_size for s in found if stat.S_ISREG(s.st_mode)), max(s.st_mtime for s in found)
-
-
-def local_path(url: str) -> Path:
-    return Path(url.removeprefix("file://"))
-
-
-def _check_size(stored: Path, size: int) -> None:
-    try:
-        found = stored.stat().st_size
-    except FileNotFoundError as error:
-        raise StageError(f"a file is gone from the store: {stored}") from error
-    if found != size:
-        raise StageError(f"a file has changed in the store: {stored} has {found} bytes, {size} were recorded")
+def _many(items: Sequence[tuple[T, int]], work: Callable[[T, int], U]) -> list[U]:
+    """`work` on each (item, size), concurrently, in the order given; small ones by the many, large ones by the few."""
+    if len(items) <= 1:
+        return [work(*item) for item in items]
+    small = [index for index, (_, size) in enumerate(items) if size <= SMALL]
+    large = [index for index, (_, size) in enumerate(items) if size > SMALL]
+    results: dict[int, U] = {}
+    for indices, at_once in ((small, MANY), (large, FEW)):
+        if indices:
+            with ThreadPoolExecutor(min(at_once, len(indices))) as threads:
+                results |= zip(indices, threads.map(lambda index: work(*items[index]), indices), strict=True)
+    return [results[index] for index in range(len(items))]

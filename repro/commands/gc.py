@@ -20,12 +20,12 @@ def gc(delete: bool, older_than: float, as_json: bool) -> None:
     from scheduler.mongo import connect
     from scheduler.settings import Settings
     from worker.collect import Collector
-    from worker.storage import LocalStore
+    from worker.storage import Store
 
     settings = Settings.read()
     db = connect(settings)
     fleet.check_store(db, settings.store)
-    collector = Collector(db, LocalStore(settings.store), settings.home, older_than * 3600)
+    collector = Collector(db, Store.open(settings.store, settings.home), settings.home, older_than * 3600)
     found = collector.plan()
     removed = {leftover.location for leftover in collector.delete(found)} if delete else set[str]()
     if as_json:

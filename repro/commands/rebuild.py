@@ -18,16 +18,16 @@ def rebuild(dry_run: bool, checksums: bool, as_json: bool) -> int:
     from scheduler.mongo import connect
     from scheduler.settings import Settings
     from worker.execute import bounded
-    from worker.storage import LocalStore
+    from worker.storage import Store
 
     settings = Settings.read()
-    db, store = connect(settings), LocalStore(settings.store)
+    db, store = connect(settings), Store.open(settings.store, settings.home)
     fleet.check_store(db, settings.store)
     plan = rebuilding.plan(db, store, checksums)
     names = [attempt.name for attempt in plan.restore]
     if not dry_run:
         runs.create_indexes(db)
-        fleet.fix_store(db, settings.store)
+        fleet.fix_store(db, settings.store, store.probe())
         names = rebuilding.restore(db, store, plan, bounded)
     done = set(names)
     rows = [(attempt.name, attempt.location) for attempt in plan.restore if attempt.name in done]

@@ -4,6 +4,8 @@ import sys
 
 import click
 
+from repro.options import Size
+
 
 @click.command(epilog="Example: repro worker --gpus 0,1 --cpus 2")
 @click.option("--gpus", default="all", show_default=True, metavar="0,1|all|none", help="Cards to use.")
@@ -13,7 +15,17 @@ import click
 @click.option("--max-idle", type=click.FloatRange(min=0), metavar="SECONDS", help="Leave after so long without a run.")
 @click.option("--lease", type=click.FloatRange(min=1), default=30, show_default=True, metavar="SECONDS",
               help="A worker that is silent for so long has lost its runs.")  # fmt: skip
-def worker(gpus: str, cpus: int, burst: bool, max_runs: int | None, max_idle: float | None, lease: float) -> None:
+@click.option("--cache-size", type=Size(), metavar="SIZE", help="Bytes of inputs to keep here, such as 200GB; "
+              "default 50GB or a tenth of the disk.")  # fmt: skip
+def worker(
+    gpus: str,
+    cpus: int,
+    burst: bool,
+    max_runs: int | None,
+    max_idle: float | None,
+    lease: float,
+    cache_size: int | None,
+) -> None:
     """Claim pending runs, execute them, deliver their results. Ctrl-C finishes what runs; twice hands it back."""
     from scheduler import fleet, runs
     from scheduler.mongo import connect
@@ -23,18 +35,22 @@ def worker(gpus: str, cpus: int, burst: bool, max_runs: int | None, max_idle: fl
     from worker.loop import Options, Worker
     from worker.report import Bars, Lines
     from worker.slots import Slots, choose, present_cards
-    from worker.storage import LocalStore
+    from worker.storage import OVERWRITES, Store
 
     slots = Slots(choose(gpus, present_cards()), cpus)
     if not slots.size:
         raise click.UsageError("nothing to run on: no card is here and --cpus is 0")
     settings = Settings.read()
     db = connect(settings)
-    store = LocalStore(settings.store)
-    store.check()
+    store = Store.open(settings.store, settings.home, cache_size)
+    store.objects.check()
     runs.create_indexes(db)
-    fleet.fix_store(db, settings.store)
     report = Bars() if sys.stderr.isatty() else Lines()
+    known = fleet.check_store(db, settings.store) or {}
+    creates_once = known["creates_once"] if "creates_once" in known else store.probe()
+    fleet.fix_store(db, settings.store, creates_once)
+    if not creates_once:
+        report.say(f"warning: {settings.store} {OVERWRITES}")
     try:
         with Interpreter() as interpreter:
             executor = Executor(store, settings.home, settings.data, interpreter)

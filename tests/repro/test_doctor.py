@@ -1,7 +1,6 @@
 """`repro doctor`: what each check finds, that one which breaks stops no other, and that nothing is left behind."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -240,10 +239,11 @@ def test_a_store_that_replaces_is_found_out(tmp_path, monkeypatch):
         path.write_bytes(data)
 
     monkeypatch.setattr("stages.files.create", replaces)
-    found = machine.store(f"file://{tmp_path}")
-    assert found.state == "error"
-    assert "let a second create replace the first" in found.found
-    assert os.listdir(tmp_path) == []  # noqa: PTH208
+    settings = Settings.read({"REPRO_STORE": str(tmp_path / "store"), "REPRO_HOME": str(tmp_path / "home")})
+    found = machine.store(settings)
+    assert found.state == "warning"
+    assert "lets a second create replace the first" in found.found
+    assert list((tmp_path / "store").iterdir()) == []
 
 
 def test_torch_is_asked_in_a_process_of_its_own():

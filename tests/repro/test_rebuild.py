@@ -170,7 +170,7 @@ def test_what_is_broken_is_reported_and_skipped(repro, database, done):
     assert "SHA-256" in made.stderr
     assert set(documents(database)) == {"a", "b"}
     output.write_text("longer")
-    assert "6 bytes, 1 were recorded" in repro("rebuild").stderr
+    assert "6 bytes and SHA-256" in repro("rebuild").stderr
     output.unlink()
     assert "gone from the store" in repro("rebuild").stderr
     assert set(documents(database)) == {"a", "b"}

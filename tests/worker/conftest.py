@@ -10,7 +10,7 @@ from worker.execute import Executor
 from worker.interpreter import Interpreter
 from worker.loop import Options, Worker
 from worker.slots import Slots
-from worker.storage import LocalStore
+from worker.storage import Store
 
 
 @pytest.fixture(scope="session")
@@ -58,8 +58,8 @@ class Bench:
 
     def __init__(self, db, folder, interpreter):
         self.db, self.folder = db, folder
-        self.store = LocalStore(f"file://{folder}/store")
-        self.store.check()
+        self.store = Store.open(f"file://{folder}/store", folder / "home")
+        self.store.objects.check()
         runs.create_indexes(db)
         self.executor = Executor(self.store, folder / "home", str(folder), interpreter)
 

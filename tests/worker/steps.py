@@ -98,7 +98,7 @@ def main():
     from scheduler import runs
     from worker.execute import Attempt, Executor
     from worker.loop import Worker
-    from worker.storage import LocalStore
+    from worker.storage import Store
 
     created = {"config.json": "config-there", "run.json": "mark-there"}
 
@@ -106,13 +106,13 @@ def main():
         return location.rpartition("/")[2].rpartition("-")[0]
 
     _after(runs, "claim", lambda found, *_: ("claimed", found and found["_id"]))
-    _after(LocalStore, "open_attempt", lambda _, store, location: ("folder-made", run_of(location)))
-    _after(LocalStore, "create", lambda _, store, location, name, data: (created[name], run_of(location)))
+    _after(Store, "open_attempt", lambda _, store, location: ("folder-made", run_of(location)))
+    _after(Store, "create", lambda _, store, location, name, data: (created[name], run_of(location)))
     _after(Executor, "_prepare", lambda _, executor, attempt, *more: ("inputs-pulled", attempt.name))
     Attempt.started = _started(Attempt.started)
     _after(Executor, "_watch", lambda _, executor, attempt, child: ("stage-ended", attempt.name))
     _after(
-        LocalStore,
+        Store,
         "push",
         lambda _, store, location, folder, names: (
             "log-pushed" if names == ["log.txt"] else "outputs-pushed",

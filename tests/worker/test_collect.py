@@ -9,7 +9,7 @@ import pytest
 from scheduler import runs
 from stages.errors import ReproError
 from worker.collect import Collector
-from worker.storage import local_path
+from worker.collect import _path as local_path
 
 TOKEN = "0123456789abcdef"
 
@@ -52,7 +52,7 @@ def test_orphans_are_found_and_removed_and_the_rest_stays(bench, collector):
     chain(bench)
     kept = bench.store.attempts()
     unfinished = attempt(bench, "a")
-    twin = bench.store.manifest(bench.get("b")["location"])
+    twin = json.loads(bench.store.read(bench.get("b")["location"], "run.json"))
     complete = attempt(bench, "b", manifest=twin)
     work = bench.folder / "home" / "work" / "c-01234567"
     work.mkdir(parents=True)
@@ -161,7 +161,7 @@ def test_a_removal_takes_the_mark_first(bench, monkeypatch):
     def dies(folder):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("worker.storage.shutil.rmtree", dies)
+    monkeypatch.setattr("worker.objects.local.shutil.rmtree", dies)
     with pytest.raises(KeyboardInterrupt):
         bench.store.remove(location)
     assert [path.name for path in local_path(location).iterdir()] == ["config.json"]

@@ -1,25 +1,66 @@
-"""The local store: created once, whole, under a race; what was recorded is what is read."""
+"""The store, on each kind of it: created once, whole, under a race; what was recorded is what is read."""
 
+import hashlib
+import os
+import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from stages.errors import ReproError, StageError
-from worker.storage import LocalStore, local_path
+from stages.errors import ReproError, StageError, Unreachable
+from worker.objects import SMALL
+from worker.objects.other import OtherObjects
+from worker.objects.s3 import PART
+from worker.storage import Store
+
+KINDS = ["local", "ceph", "moto", "s3fs", "memory"]
+TOKEN = "0123456789abcdef"
 
 
-@pytest.fixture
-def store(tmp_path):
-    found = LocalStore(f"file://{tmp_path}/a store")
-    found.check()
+@pytest.fixture(params=KINDS)
+def store(request, tmp_path, monkeypatch):
+    """A store of each kind; `s3fs` is any fsspec file system's way, on a real server."""
+    kind = request.param
+    if kind in ("local", "memory"):
+        url = {"local": f"file://{tmp_path}/a store", "memory": f"memory://{secrets.token_hex(8)}"}[kind]
+        found = Store.open(url, tmp_path / "home")
+    else:
+        server = request.getfixturevalue("ceph" if kind == "ceph" else "moto")
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        found = Store.open(f"s3://{server.bucket()}/a prefix", tmp_path / "home")
+        if kind == "s3fs":
+            found.objects = OtherObjects(found.url)
+    found.objects.check()
     return found
 
 
-def test_of_sixteen_writers_of_one_file_one_wins_and_its_bytes_stay(store):
-    location = store.location("model", "0123456789abcdef")
+def put(folder, **contents):
+    for name, data in contents.items():
+        path = folder / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+def attempt(store, name="model", token=TOKEN):
+    location = store.location(name, token)
     store.open_attempt(location)
-    barrier = threading.Barrier(16)
+    return location
+
+
+def described(**contents):
+    return [
+        {"path": name.replace("__", "/"), "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for name, data in sorted(contents.items())
+    ]
+
+
+def test_of_sixteen_writers_of_one_file_one_wins_and_its_bytes_stay(store):
+    if isinstance(store.objects, OtherObjects) and "memory" in store.url:
+        pytest.skip("fsspec's memory file system is for one thread")
+    location, barrier = attempt(store), threading.Barrier(16)
 
     def write(number):
         barrier.wait()
@@ -29,50 +70,141 @@ def test_of_sixteen_writers_of_one_file_one_wins_and_its_bytes_stay(store):
         except FileExistsError:
             return None
 
-    with ThreadPoolExecutor(16) as threads:
-        won = [number for number in threads.map(write, range(16)) if number is not None]
-    folder = local_path(location)
-    assert len(won) == 1
-    assert (folder / "run.json").read_bytes() == bytes(won) * 100_000
-    assert [path.name for path in folder.iterdir()] == ["run.json"]
+    for _ in range(3):
+        with ThreadPoolExecutor(16) as threads:
+            won = [number for number in threads.map(write, range(16)) if number is not None]
+        assert len(won) == 1
+        assert store.read(location, "run.json") == bytes(won) * 100_000
+        assert [found.key for found in store.contents(location)] == [f"model-{TOKEN[:8]}/run.json"]
+        store.remove(location)
 
 
-def test_the_folder_of_an_attempt_has_one_owner(store):
-    location = store.location("model", "0123456789abcdef")
-    store.open_attempt(location)
-    with pytest.raises(FileExistsError):
-        store.open_attempt(location)
+def test_what_was_pushed_comes_back_as_it_was(store, tmp_path):
+    contents = {
+        "empty.txt": b"",
+        "small.txt": b"first",
+        "deep__er__medium.bin": os.urandom(SMALL + 1),
+        "large.bin": os.urandom(2 * PART + 12_345),
+        "a name with ümläut & plus+": b"x",
+    }
+    location = attempt(store)
+    outputs = store.push(location, put(tmp_path / "out", **contents), [name.replace("__", "/") for name in contents])
+    assert outputs == sorted(described(**contents), key=lambda output: output["path"])
+    store.pull(outputs, location, tmp_path / "in")
+    for output in outputs:
+        name = output["path"].replace("/", "__")
+        assert (tmp_path / "in" / output["path"]).read_bytes() == contents[name]
+    store.check_outputs(outputs, location, checksums=True)
+    keys = [found.key.partition("/")[2] for found in store.contents(location)]
+    assert sorted(keys) == [output["path"] for output in outputs]
+    assert store.attempts() == [location]
 
 
 def test_a_push_replaces_nothing(store, tmp_path):
-    location = store.location("model", "0123456789abcdef")
-    store.open_attempt(location)
+    location = attempt(store)
     store.create(location, "a.txt", b"first")
-    (tmp_path / "a.txt").write_text("second")
     with pytest.raises(FileExistsError):
-        store.push(location, tmp_path, ["a.txt"])
-    assert (local_path(location) / "a.txt").read_text() == "first"
+        store.push(location, put(tmp_path / "out", **{"a.txt": b"second"}), ["a.txt"])
+    assert store.read(location, "a.txt") == b"first"
 
 
-def test_results_are_read_only(store):
-    location = store.location("model", "0123456789abcdef")
-    store.open_attempt(location)
+@pytest.mark.parametrize("size", [5, SMALL + 5, PART + 5])
+def test_an_object_that_changed_is_named_with_both_sums(store, tmp_path, size):
+    location = attempt(store)
+    good, bad = os.urandom(size), os.urandom(size)
+    store.create(location, "a.bin", bad)
+    (recorded,) = described(**{"a.bin": good})
+    with pytest.raises(StageError) as raised:
+        store.pull([recorded], location, tmp_path / "in")
+    for part in ("a.bin", hashlib.sha256(good).hexdigest(), hashlib.sha256(bad).hexdigest()):
+        assert part in str(raised.value)
+    assert not (tmp_path / "in" / "a.bin").exists()
+    with pytest.raises(StageError, match=r"a\.bin has .* SHA-256"):
+        store.check_outputs([recorded], location, checksums=True)
+
+
+def test_an_object_that_is_gone_or_of_another_size_is_named(store, tmp_path):
+    location = attempt(store)
     store.create(location, "a.txt", b"first")
-    assert (local_path(location) / "a.txt").stat().st_mode & 0o222 == 0
-
-
-def test_a_pull_checks_what_was_recorded(store, tmp_path):
-    location = store.location("data", "0123456789abcdef")
-    store.open_attempt(location)
-    store.create(location, "a.txt", b"first")
-    store.pull([{"path": "a.txt", "size": 5}], location, tmp_path / "in")
-    assert (tmp_path / "in" / "a.txt").read_text() == "first"
-    with pytest.raises(StageError, match=r"a\.txt has 5 bytes, 6 were recorded"):
-        store.pull([{"path": "a.txt", "size": 6}], location, tmp_path / "in2")
+    (right,) = described(**{"a.txt": b"first"})
     with pytest.raises(StageError, match=r"gone from the store.*b\.txt"):
-        store.pull([{"path": "b.txt", "size": 6}], location, tmp_path / "in3")
+        store.pull([right | {"path": "b.txt", "sha256": "0" * 64}], location, tmp_path / "in")
+    with pytest.raises(StageError, match=r"gone from the store.*b\.txt"):
+        store.check_outputs([right | {"path": "b.txt"}], location, checksums=False)
+    with pytest.raises(StageError, match=r"a\.txt has 5 bytes"):
+        store.check_outputs([right | {"size": 6}], location, checksums=False)
 
 
-def test_a_store_that_this_version_cannot_write_is_refused():
-    with pytest.raises(ReproError, match="s3://bucket/runs"):
-        LocalStore("s3://bucket/runs")
+def test_inputs_are_read_only_links(store, tmp_path):
+    location = attempt(store)
+    outputs = store.push(location, put(tmp_path / "out", **{"a.txt": b"first"}), ["a.txt"])
+    store.pull(outputs, location, tmp_path / "in")
+    assert (tmp_path / "in" / "a.txt").stat().st_mode & 0o222 == 0
+
+
+def test_the_marks_of_complete_attempts_are_read(store):
+    complete, broken = attempt(store, "a"), attempt(store, "b")
+    store.create(complete, "config.json", b"{}")
+    store.create(complete, "run.json", b'{"name": "a"}')
+    store.create(broken, "config.json", b"{}")
+    assert store.attempts() == [complete, broken]
+    (mark,) = store.marks(store.attempts())
+    assert (mark.location, mark.data) == (complete, b'{"name": "a"}')
+    assert mark.written_at > 1.7e9
+
+
+def test_a_removed_attempt_is_gone_and_its_neighbour_stays(store):
+    one, other = attempt(store, "a"), attempt(store, "a", "fedcba98")
+    for location in (one, other):
+        store.create(location, "config.json", b"{}")
+        store.create(location, "deep/x.txt", b"x")
+        store.create(location, "run.json", b"{}")
+    store.remove(one)
+    assert store.attempts() == [other]
+    assert store.contents(one) == []
+    assert len(store.contents(other)) == 3
+
+
+def test_a_probe_finds_that_names_are_refused_and_leaves_nothing(store):
+    assert store.probe() is True
+    assert store.attempts() == []
+    assert store.objects.listing(".probe") == []
+
+
+def test_a_second_pull_fetches_nothing(store, tmp_path):
+    location = attempt(store)
+    outputs = store.push(location, put(tmp_path / "out", **{"a.txt": b"first", "b.txt": b"b"}), ["a.txt", "b.txt"])
+    store.pull(outputs, location, tmp_path / "in")
+    if not store.is_remote:
+        return
+    store.remove(location)
+    store.pull(outputs, location, tmp_path / "again")
+    assert (tmp_path / "again" / "a.txt").read_bytes() == b"first"
+
+
+@pytest.mark.parametrize("kind", ["ceph", "moto"])
+def test_what_is_wrong_with_a_bucket_is_said_in_a_line(request, kind, tmp_path, monkeypatch):
+    server = request.getfixturevalue(kind)
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Unreachable, match=r"no bucket not-there.*REPRO_STORE"):
+        Store.open("s3://not-there/runs", tmp_path).objects.check()
+    with pytest.raises(ReproError, match="s3://BUCKET/PREFIX"):
+        Store.open("s3://", tmp_path)
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with pytest.raises(ReproError, match="no credentials"):
+        Store.open("s3://not-there/runs", tmp_path)
+
+
+def test_a_wrong_key_is_refused_without_being_shown(ceph, tmp_path, monkeypatch):
+    for name, value in (ceph.environment | {"AWS_SECRET_ACCESS_KEY": "not-the-secret"}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(Unreachable, match="access denied") as raised:
+        Store.open(f"s3://{ceph.bucket()}/runs", tmp_path).objects.check()
+    assert "not-the-secret" not in str(raised.value)
+
+
+def test_a_file_system_that_nobody_knows_is_refused(tmp_path):
+    with pytest.raises(ReproError, match="REPRO_STORE=nosuch://x"):
+        Store.open("nosuch://x", tmp_path)
