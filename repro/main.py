@@ -18,6 +18,7 @@ COMMANDS = {
     "worker": "Claim runs and execute them.",
     "status": "The queue at a glance.",
     "show": "All about runs.",
+    "logs": "What a run has printed; -f follows it.",
     "wait": "Wait until runs have ended.",
     "cancel": "End runs that have not ended.",
     "retry": "Put failed or cancelled runs back into the queue.",

@@ -103,7 +103,7 @@ def ready_sources(db: Queue) -> list[str]:
 
 def first_in_line(db: Queue, gpus: Sequence[int]) -> Document | None:
     """The run that would be claimed next by a worker with room for any of these GPU counts."""
-    return db.runs.find_one(claimable(gpus), {"gpus": 1}, sort=CLAIM_ORDER)
+    return db.runs.find_one(claimable(gpus), {"gpus": 1, "sources": 1}, sort=CLAIM_ORDER)
 
 
 def pending_news(db: Queue, stop: threading.Event) -> Iterator[None]:

@@ -12,6 +12,7 @@ from stages.labels import labels_of
 from stages.params import Params
 from stages.run import Run
 
+ENVIRONMENT = ("AWS_*",)  # it reads S3 itself: the worker lets these through to it
 CHANNELS = {"grey": 1, "rgb": 3}
 
 

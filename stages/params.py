@@ -119,6 +119,16 @@ def known_keys(module: str) -> dict[str, Any]:
     return known
 
 
+def constant(module: str, name: str) -> Any:
+    """A literal that stands at the top of a module, read from the source without importing it; None if it does not."""
+    source = _source(module)
+    for node in _parsed(source).body if source else ():
+        match node:
+            case ast.Assign(targets=[ast.Name(id=found)], value=value) if found == name:
+                return _literal(value)
+    return None
+
+
 def _source(module: str) -> Path | None:
     """The file of a module. `find_spec` of a dotted name would import its parents, and torch with them."""
     package, *rest = module.split(".")

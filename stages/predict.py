@@ -13,6 +13,8 @@ from stages.errors import StageError
 from stages.images import Entry, Pixels
 from stages.run import Metrics, Run
 
+ENVIRONMENT = ("AWS_*",)  # it reads S3 itself: the worker lets these through to it
+
 
 def predict(run: Run) -> Metrics:
     """Name the most probable class of every image that the masks of `images` find.

@@ -59,3 +59,11 @@ def _keys(module: str) -> dict[str, object]:
 def keys(name: str, where: str = "config") -> dict[str, object]:
     """Key -> default of every config key that a stage's code, or the set-up of determinism, reads."""
     return _keys(locate(name, where).partition(":")[0])
+
+
+def environment(name: str) -> tuple[str, ...]:
+    """The variables of the worker's environment that a stage asks for: `ENVIRONMENT = ("AWS_*",)` in its module."""
+    from stages.params import constant
+
+    found = constant(locate(name).partition(":")[0], "ENVIRONMENT")
+    return tuple(str(pattern) for pattern in found) if isinstance(found, tuple | list) else ()

@@ -16,7 +16,7 @@ WRITES = {
     *("bulk_write", "find_one_and_update", "find_one_and_replace", "find_one_and_delete"),
     *("drop", "drop_collection"),
 }
-OTHER_COLLECTIONS = {"workers", "metrics", "settings"}
+OTHER_COLLECTIONS = {"workers", "metrics", "settings", "logs"}
 WRITES_RUNS = {"scheduler/runs.py"}
 RUNS_INSIDE_THE_CHILD = {"worker/child.py", "worker/warm.py"}
 

@@ -1,10 +1,12 @@
-"""The main job on real data, as a user types it: through the queue, and alone, with the same bytes."""
+"""The main job on real data, as a user types it: through the queue and alone, on folders and on S3, the same bytes."""
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from repro import digits
@@ -21,27 +23,58 @@ CHAIN = {
 }
 
 
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    assert digits.write(folder) == 1797
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(images, tmp_path_factory):
+    """Name -> path -> bytes, of the chain without a queue."""
+    folder = tmp_path_factory.mktemp("alone")
+    shutil.copytree(CONFIGS, folder / "configs")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("REPRO_")}
+    for name, stage in CHAIN.items():
+        words = [sys.executable, "-m", f"stages.{stage}", "-c", f"configs/{name}.json"]
+        subprocess.run(
+            words, cwd=folder, env=environment | {"REPRO_DATA": str(images)}, check=True, capture_output=True
+        )
+    return {name: outputs_of(folder / "runs" / name) for name in CHAIN}
+
+
+@pytest.fixture(params=["folders", "S3"])
+def places(request, images, monkeypatch):
+    """Where the data are and the results go to, as the environment tells it."""
+    if request.param == "folders":
+        return {"REPRO_DATA": str(images)}
+    server = request.getfixturevalue("ceph")
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = server.bucket()
+    fsspec.filesystem("s3", skip_instance_cache=True).put(f"{images}/", f"{bucket}/raw/", recursive=True)
+    return server.environment | {"REPRO_DATA": f"s3://{bucket}/raw", "REPRO_STORE": f"s3://{bucket}/runs"}
+
+
 @pytest.mark.timeout(300)
-def test_the_whole_chain_on_real_digits_with_and_without_the_queue(cli, settings_environment, database, tmp_path):
-    data = Path(settings_environment["REPRO_DATA"])
-    assert digits.write(data) == 1797
+def test_the_whole_chain_on_real_digits(cli, database, tmp_path, places, undisturbed):
     shutil.copytree(CONFIGS, tmp_path / "configs")
     files = [str(tmp_path / "configs" / f"{name}.json") for name in ("evaluate", "predict", "export")]
-    assert cli("repro-submit", *files).returncode == 0
-    worked = cli("repro-worker", "--burst", "--gpus", "none", "--cpus", "2", timeout=240)
+    assert cli("repro-submit", *files, **places).returncode == 0
+    worked = cli("repro-worker", "--burst", "--gpus", "none", "--cpus", "2", timeout=240, **places)
     assert worked.returncode == 0, worked.stderr
     # The documented query for finished runs.
     done = {run["_id"]: run["location"] for run in database.runs.find({"state": "done"}, {"location": 1})}
     assert done.keys() == CHAIN.keys(), worked.stderr
     assert database.runs.find_one({"_id": "evaluate"})["metrics"]["accuracy"] >= 0.98
-    for name, stage in CHAIN.items():
-        alone(name, stage, tmp_path, settings_environment)
-        assert outputs_of(tmp_path / "runs" / name) == recorded(database, name), name
-
-
-def alone(name, stage, folder, environment):
-    words = [sys.executable, "-m", f"stages.{stage}", "-c", f"configs/{name}.json"]
-    subprocess.run(words, cwd=folder, env=environment, check=True, capture_output=True)
+    for name in CHAIN:
+        assert recorded(database, name) == undisturbed[name], name
+    logs = cli("repro", "logs", "model", **places)
+    assert logs.returncode == 0, logs.stderr
+    shown = cli("repro", "show", "model", "--json", **places).stdout
+    for text in (shown, worked.stderr, *(str(run) for run in database.runs.find())):
+        assert places.get("AWS_SECRET_ACCESS_KEY", "no secret here") not in text
 
 
 def outputs_of(folder):
@@ -50,5 +83,9 @@ def outputs_of(folder):
 
 def recorded(database, name):
     run = database.runs.find_one({"_id": name})
-    places = {o["path"]: o.get("location") or f"{run['location']}/{o['path']}" for o in run["outputs"]}
-    return {path: Path(url.removeprefix("file://")).read_bytes() for path, url in places.items()}
+    urls = {o["path"]: o.get("location") or f"{run['location']}/{o['path']}" for o in run["outputs"]}
+    contents = {}
+    for path, url in urls.items():
+        with fsspec.open(url, "rb", skip_instance_cache=True) as file:
+            contents[path] = file.read()
+    return contents

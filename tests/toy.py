@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+ENVIRONMENT = ("ASKED_*",)
+
 
 def noop(run):
     """Nothing at all."""

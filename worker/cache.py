@@ -65,6 +65,7 @@ class Cache:
         path, partial = self.objects / sha256, self.partial / sha256
         with _locked(partial):
             if self.is_as_checked(path, sha256):
+                partial.unlink()
                 return
             path.unlink(missing_ok=True)
             partial.chmod(0o644)  # a fetch that died may have got as far as the line below

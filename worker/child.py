@@ -16,13 +16,14 @@ PR_SET_PDEATHSIG = 1  # Linux, prctl(2): the child gets this signal when its par
 REPORT_EVERY = 0.1  # seconds; a stage may call `progress` at every step
 
 
-def main(work: str, report: int, log: int, parent: int, code_as_of: Mapping[str, int]) -> NoReturn:
-    """Run the request in `work/request.json`; lines of JSON go to `report`, all output of the stage to `log`."""
+def main(message: bytes, report: int, log: int, parent: int, code_as_of: Mapping[str, int]) -> NoReturn:
+    """Run the request that a message names; lines of JSON go to `report`, all output of the stage to `log`."""
     code = 1
     try:
         _settle_in(log, parent)
-        request = json.loads((Path(work) / "request.json").read_bytes())
-        os.environ.update(request["environment"])
+        asked = json.loads(message)
+        os.environ.update(asked["environment"])
+        request = json.loads((Path(asked["work"]) / "request.json").read_bytes())
         os.chdir(request["out"])
         forget_what_changed("stages", code_as_of)
         code = _run(request, report)

@@ -7,6 +7,7 @@ log, `run.json` last. Whatever dies in between leaves a folder without `run.json
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import signal
 import threading
@@ -22,11 +23,11 @@ from stages import files, manifest, provenance, registry
 from stages.errors import StageError, Unreachable
 from stages.execution import Result
 from stages.run import CONFIG, LOG, MANIFEST, OWN_FILES
-from worker.interpreter import Child, Interpreter, Lost
+from worker.interpreter import Child, Interpreter, Lost, asked_for
 from worker.slots import Slot
 from worker.storage import Store
+from worker.tail import Told, tail
 
-TAIL_LINES, TAIL_BYTES = 20, 4000
 MOST_OUTPUTS = 1000  # entries in a document; the manifest always has all
 
 
@@ -71,7 +72,7 @@ class Attempt:
     began: float = field(default_factory=time.monotonic)
     progress: Document | None = None
     moved: float = field(default_factory=time.monotonic)  # when the stage last said how far it is
-    log: Path | None = None
+    told: Told = field(default_factory=Told)
     stopped: Outcome | None = None
     child: Child | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -87,9 +88,9 @@ class Attempt:
     def news(self) -> Document:
         """What a heartbeat tells of it."""
         told: Document = {"progress": self.progress} if self.progress else {}
-        if self.log is not None:
+        if self.told.log is not None:
             with contextlib.suppress(FileNotFoundError):  # not begun yet, or over already
-                told["log_tail"] = tail(self.log)
+                told["log_tail"] = tail(self.told.log)
         return told
 
     def over_limit(self, now: float) -> Document | None:
@@ -144,9 +145,10 @@ class Executor:
         self.store.create(location, CONFIG, configs.pretty(attempt.run["config"]))
         out, log = work / "out", work / LOG
         out.mkdir(parents=True)
-        attempt.log = log
+        attempt.told.log = log
         self._prepare(attempt, work, out)
-        last = self._watch(attempt, self.interpreter.start(work, log))
+        granted = asked_for(registry.environment(attempt.run["stage"]), os.environ) | attempt.slot.environment
+        last = self._watch(attempt, self.interpreter.start(work, log, granted))
         failure = attempt.stopped or _failure(last)
         if failure is None:
             return self._deliver(attempt, location, out, log, _result(last["result"]))
@@ -159,14 +161,13 @@ class Executor:
             source = attempt.sources.get(name, {})
             if source.get("state") != State.DONE:
                 raise StageError(f"source {name!r} is {source.get('state', 'gone')}, not done")
-            self.store.pull(self._outputs(source), source["location"], folder)
+            self.store.pull(self.outputs(source), source["location"], folder)
         request = {
             "name": attempt.name,
             "config": attempt.run["config"],
             "inputs": {name: str(folder) for name, folder in folders.items()},
             "out": str(out),
             "data": self.data,
-            "environment": attempt.slot.environment,
         }
         (work / "request.json").write_text(json.dumps(request))
 
@@ -209,11 +210,12 @@ class Executor:
         found = []
         for path, (source, name) in result.links.items():
             ancestor = attempt.sources[source]
-            entry = next(output for output in self._outputs(ancestor) if output["path"] == name)
+            entry = next(output for output in self.outputs(ancestor) if output["path"] == name)
             found.append(entry | {"path": path, "location": entry.get("location") or f"{ancestor['location']}/{name}"})
         return found
 
-    def _outputs(self, source: Document) -> list[dict[str, Any]]:
+    def outputs(self, source: Document) -> list[dict[str, Any]]:
+        """All outputs of a done run: from its manifest, where its document holds only some of them."""
         if "outputs_total" in source:
             return list(json.loads(self.store.read(source["location"], MANIFEST))["outputs"])
         return list(source["outputs"])
@@ -249,14 +251,6 @@ def _with_log(outcome: Outcome, log: Path, url: str) -> Outcome:
     if isinstance(outcome, Failed | Faulted):
         return type(outcome)(outcome.error | {"log_tail": tail(log), "log": url})
     return outcome
-
-
-def tail(log: Path) -> list[str]:
-    """The last lines of a log, bounded in number and size."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - TAIL_BYTES))
-        text = file.read().decode("utf-8", "replace")
-    return text.splitlines()[-TAIL_LINES:]
 
 
 def _result(said: dict[str, Any]) -> Result:

@@ -8,13 +8,13 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 # What a run may see of the worker's environment. All else, the user's shell settings included, stays out.
 ALLOWED = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
-ALLOWED_PREFIXES = ("AWS_",)  # make_dataset reads S3 itself
 ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",  # a slot grants cards
     "LC_ALL": "C.UTF-8",
@@ -81,13 +81,18 @@ class Interpreter:
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
 
-    def start(self, work: Path, log: Path) -> Child:
-        """Fork a child for the request in `work`; everything that it prints goes to `log`."""
+    def start(self, work: Path, log: Path, granted: Mapping[str, str]) -> Child:
+        """Fork a child for the request in `work`; everything that it prints goes to `log`.
+
+        `granted` joins its environment: the cards of its slot, and what its stage asks for (`asked_for`). It goes over
+        the socket and is never in a file, for it may hold credentials.
+        """
+        message = json.dumps({"work": str(work), "environment": dict(granted)}).encode()
         report_read, report_write = os.pipe2(os.O_CLOEXEC)
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             with self._lock:
-                socket.send_fds(self._ready(), [str(work).encode()], [report_write, handle])
+                socket.send_fds(self._ready(), [message], [report_write, handle])
         except OSError as error:
             os.close(report_read)
             raise Lost(f"no process could be started for the run: {error}") from error
@@ -129,8 +134,12 @@ class Interpreter:
 
 def environment(outer: Mapping[str, str]) -> dict[str, str]:
     """The environment of every run: an allow-list of the worker's, and constants."""
-    kept = {key: value for key, value in outer.items() if key in ALLOWED or key.startswith(ALLOWED_PREFIXES)}
-    return kept | ENVIRONMENT
+    return {key: value for key, value in outer.items() if key in ALLOWED} | ENVIRONMENT
+
+
+def asked_for(patterns: Iterable[str], outer: Mapping[str, str]) -> dict[str, str]:
+    """What of the worker's environment a stage asks for, by names or patterns such as `AWS_*`."""
+    return {key: value for key, value in outer.items() if any(fnmatchcase(key, pattern) for pattern in patterns)}
 
 
 def _parsed(text: bytes) -> dict[str, Any]:

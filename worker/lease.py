@@ -6,15 +6,21 @@ no longer ours is stopped: somebody else has it, or it was cancelled.
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 
-from scheduler import runs
+from scheduler import logs, runs
 from scheduler.mongo import DriverError, Queue
 from worker.execute import Attempt, Stopped
 
+TELL = 2.0  # seconds between pieces of a log
+
 
 class Keeper(threading.Thread):
-    """Each third of the lease's length: says that the worker is alive, renews every registered attempt's lease."""
+    """Each third of the lease's length: says that the worker is alive, renews every registered attempt's lease.
+
+    In between it tells what the runs have printed; nothing if they have printed nothing.
+    """
 
     def __init__(self, db: Queue, lease: float, announce: Callable[[], None]) -> None:
         super().__init__(name="lease", daemon=True)
@@ -32,18 +38,30 @@ class Keeper(threading.Thread):
             self._attempts.pop(attempt.token, None)
 
     def run(self) -> None:
-        while not self._ending.wait(self.lease / 3):
+        renew_at = time.monotonic() + self.lease / 3
+        while not self._ending.wait(min(TELL, max(0.0, renew_at - time.monotonic()))):
             with self._lock:
                 attempts = list(self._attempts.values())
+            due = time.monotonic() >= renew_at
+            if due:
+                renew_at = time.monotonic() + self.lease / 3
             # An unreachable server is no loss yet: the next round tries again.
             for attempt in attempts:
                 with contextlib.suppress(DriverError):
-                    self._renew(attempt)
-            with contextlib.suppress(DriverError):
-                self.announce()
+                    if due:
+                        self._renew(attempt)
+                    self._tell(attempt)
+            if due:
+                with contextlib.suppress(DriverError):
+                    self.announce()
 
     def stop(self) -> None:
         self._ending.set()
+
+    def _tell(self, attempt: Attempt) -> None:
+        if piece := attempt.told.next():
+            logs.append(self.db, attempt.token, piece)
+            attempt.told.passed(piece)
 
     def _renew(self, attempt: Attempt) -> None:
         if not runs.renew(self.db, attempt.name, attempt.token, self.lease, attempt.news()):

@@ -17,6 +17,7 @@ from scheduler.mongo import DriverError, Queue, reachable
 from stages.errors import Unreachable
 from worker.execute import Attempt, Done, Executor, Failed, Faulted, Outcome, Stopped
 from worker.lease import Keeper
+from worker.prefetch import Prefetcher
 from worker.report import Report
 from worker.slots import Slots
 from worker.wake import Bell, Waker
@@ -54,6 +55,7 @@ class Worker:
         self._running: dict[Future[Outcome], Attempt] = {}
         self._ended = Bell()  # or something else that is worth a look
         self._waker = Waker(db, self._ended)
+        self._prefetcher = Prefetcher(db, executor)
         self._heal_at = 0.0
         self._interrupts = 0
         self._drained = False
@@ -78,6 +80,7 @@ class Worker:
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
             self._waker.stop()
+            self._prefetcher.stop()
             self.keeper.stop()
             with contextlib.suppress(DriverError):
                 fleet.depart(self.db, self.name)
@@ -197,7 +200,10 @@ class Worker:
         """Until a run ends, or it is time to look again."""
         if self._running:
             self.report.tick(list(self._running.values()))
-        self._ended.wait(TICK if self._running else POLL * random.uniform(0.5, 1.5))
+        rang = self._ended.wait(TICK if self._running else POLL * random.uniform(0.5, 1.5))
+        if self._running and not rang and not self._leaving():
+            with contextlib.suppress(DriverError):  # the next step says that MongoDB is away
+                self._prefetcher.look(self.slots.possible())
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self._interrupts += 2 if number == signal.SIGTERM else 1

@@ -21,9 +21,12 @@ class Bell:
     def set(self) -> None:
         self._rings.put(None)
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
+        """Whether it rang in time."""
         with contextlib.suppress(queue.Empty):
             self._rings.get(timeout=seconds)
+            return True
+        return False
 
     def clear(self) -> None:
         with contextlib.suppress(queue.Empty):

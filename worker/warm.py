@@ -87,7 +87,7 @@ def _start(requests: socket.socket, children: dict[int, int], code_as_of: dict[s
             os.close(other)
         requests.close()
         signal.set_wakeup_fd(-1)
-        child.main(message.decode(), report, log, parent, code_as_of)
+        child.main(message, report, log, parent, code_as_of)
     with contextlib.suppress(OSError):  # both sides do it: neither must come too late
         os.setpgid(pid, pid)
     os.close(log)

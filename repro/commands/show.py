@@ -36,7 +36,7 @@ def _lines(run: dict[str, Any]) -> list[str]:
     if error := run.get("error"):
         lines += ["error", f"  {error['type']}: {error['message']}"]
         lines += [f"  | {line}" for line in error.get("log_tail", [])]
-        lines += [f"  log: {place(error['log'])}"] if "log" in error else []
+        lines += [f"  log: {place(error['log'])}, and beside it what the attempt left"] if "log" in error else []
     return lines
 
 

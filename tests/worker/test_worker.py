@@ -219,9 +219,12 @@ def test_a_release_that_was_lost_is_made_up_for(bench):
 
 def test_the_environment_of_a_run_is_an_allow_list(bench, monkeypatch):
     monkeypatch.setenv("SECRET_TOKEN", "of the worker")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of the worker")
+    monkeypatch.setenv("ASKED_FOR", "by the stage's module")
     bench.run("env", "environment")
     found = json.loads((bench.folder_of("env") / "environment.json").read_text())
-    assert "SECRET_TOKEN" not in found
+    assert "of the worker" not in found.values()
+    assert found["ASKED_FOR"] == "by the stage's module"
     assert not [key for key in found if key.startswith("REPRO_")]
     assert (found["PYTHONHASHSEED"], found["CUDA_VISIBLE_DEVICES"], found["TZ"]) == ("0", "", "UTC")
 

@@ -10,6 +10,7 @@ refused where one lies: several servers let every racer's multipart upload win. 
 import contextlib
 import hashlib
 import re
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -34,6 +35,7 @@ PART = 8 << 20  # bytes; up to here an object is one PutObject
 PARTS = 8  # parts of one object under way at once: 64 MiB, twice that where they wait for their turn
 RETRY: "RetryConfig" = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
 CLIENT: "ClientConfig" = {"connect_timeout": "5s", "timeout": "120s", "read_timeout": "20s"}
+CONFLICT_PAUSES = (0.05, 0.2, 1.0)  # seconds between creates of a name that others are creating, too
 DENIED = ("AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "RequestTimeTooSkewed")
 NO_CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 
@@ -61,15 +63,20 @@ class S3Objects:
 
     def create(self, key: str, data: bytes) -> None:
         with self._reached(key):
-            try:
-                obstore.put(self.store, self.prefix + key, data, mode="create")
-            except (AlreadyExistsError, BaseError, OSError) as error:
-                # The reply to a create that was applied may be lost; the repetition is then refused.
-                if self._bytes_or_none(key) == data:
+            for pause in (*CONFLICT_PAUSES, None):
+                try:
+                    obstore.put(self.store, self.prefix + key, data, mode="create")
                     return
-                if _was_refused(error):
-                    raise FileExistsError(f"{self.url}/{key} is there already") from None
-                raise
+                except (BaseError, OSError) as error:
+                    # The reply to a create that was applied may be lost, and its repetition then refused.
+                    there = self._bytes_or_none(key)
+                    if there == data:
+                        return
+                    if there is not None:
+                        raise FileExistsError(f"{self.url}/{key} is there already") from None
+                    if pause is None or not isinstance(error, AlreadyExistsError):
+                        raise
+                    time.sleep(pause)  # 409: another create of this name was under way, and failed
 
     def upload(self, key: str, path: Path) -> str:
         size = path.stat().st_size
@@ -179,7 +186,8 @@ class S3Objects:
         import s3fs
 
         with self._reached(operation):
-            found: dict[str, Any] = s3fs.S3FileSystem().call_s3(operation, Bucket=self.bucket, **arguments)
+            fs = s3fs.S3FileSystem(skip_instance_cache=True)
+            found: dict[str, Any] = fs.call_s3(operation, Bucket=self.bucket, **arguments)
             return found
 
     @contextmanager
@@ -249,11 +257,6 @@ def _parts(path: Path, digest: Any) -> Iterator[bytes]:
         while part := file.read(PART):
             digest.update(part)
             yield part
-
-
-def _was_refused(error: Exception) -> bool:
-    """AWS and moto say 412 for a name that is taken, some servers 409 or 304."""
-    return isinstance(error, AlreadyExistsError) or "412 Precondition" in str(error)
 
 
 def _code(error: Exception) -> str:

@@ -1,0 +1,186 @@
+"""While a run runs: its log from any machine, and the inputs of the next one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from repro.follow import Follower
+from scheduler import logs, queries
+from scheduler.logs import Piece
+from tests.s3 import Server
+from tests.worker.test_worker import wait_for
+from worker.prefetch import Prefetcher
+from worker.storage import Store
+from worker.tail import MOST, PIECE, Told
+
+
+def text_of(bench, name, follow=False, lines=None):
+    return "".join(Follower(bench.db, lambda: bench.store, lines).texts(queries.run(bench.db, name), follow))
+
+
+def sleeps(bench, name, text):
+    bench.submit(name, "sleeps", started=str(bench.folder / f"{name}-started"), text=text, options={"max_attempts": 1})
+
+
+def beside(bench, watch, **options):
+    """`watch` in a thread of its own while a worker works in this one, which signals need."""
+    with ThreadPoolExecutor(1) as thread:
+        watched = thread.submit(watch)
+        bench.worker(**options).run()
+        return watched.result()
+
+
+def kill_stage(bench, name):
+    os.kill(json.loads((bench.folder / f"{name}-started.ready").read_text())["pid"], signal.SIGKILL)
+
+
+def test_the_log_of_a_running_run_is_told_and_followed_to_its_end(bench):
+    sleeps(bench, "a", "hello from the stage")
+
+    def watch():
+        try:
+            wait_for(lambda: bench.db.logs.count_documents({}))
+            assert text_of(bench, "a") == "hello from the stage\n"
+            follower = Follower(bench.db, lambda: bench.store, None).texts(queries.run(bench.db, "a"), follow=True)
+            assert next(follower) == "hello from the stage\n"
+        finally:
+            kill_stage(bench, "a")
+        return "".join(follower)
+
+    assert beside(bench, watch, lease=1, max_runs=1) == ""  # not a byte twice
+    assert bench.get("a")["state"] == "failed"
+    assert text_of(bench, "a", lines=1) == "hello from the stage\n"
+
+
+def test_the_log_of_an_ended_run_comes_from_its_folder(bench):
+    bench.run("a", "write", text="x")
+    assert text_of(bench, "a") == "said x\n"
+    bench.run("b", "raises")
+    assert text_of(bench, "b").startswith("before the end\n")
+    assert "ValueError: boom" in text_of(bench, "b", follow=True, lines=1)
+
+
+@pytest.mark.parametrize(("state", "message"), [("pending", "has no log yet; -f waits"), ("cancelled", "never ran")])
+def test_that_there_is_no_log_is_said_in_a_line(cli, bench, state, message):
+    bench.submit("a", "write")
+    if state == "cancelled":
+        cli("repro", "cancel", "a")
+    found = cli("repro", "logs", "a")
+    assert found.returncode == 1
+    assert message in found.stderr
+    assert found.stderr.count("\n") == 1
+    assert cli("repro", "logs", "nobody").returncode == 2
+
+
+def test_a_log_that_grows_faster_than_it_is_told_leaves_a_gap_that_is_shown(bench, tmp_path):
+    log = tmp_path / "log.txt"
+    told = Told(log)
+    assert told.next() is None
+    log.write_bytes(b"a" * 10)
+    told.passed(told.next())
+    log.write_bytes(b"a" * 10 + b"b" * 1000 + b"c" * PIECE)
+    piece = told.next()
+    assert (piece.offset, piece.data) == (1010, b"c" * PIECE)
+    assert told.next() == piece  # until it has been told
+    told.passed(piece)
+    assert told.next() is None
+    told.amount = MOST
+    log.write_bytes(b"d" * 10**6)
+    assert told.next() is None
+
+    bench.submit("a", "write")
+    (run,) = [bench.get("a") | {"state": "running", "lease": {"token": "t"}}]
+    for told_piece in (Piece(0, b"a" * 10), Piece(1010, b"c")):
+        logs.append(bench.db, "t", told_piece)
+    text = "".join(Follower(bench.db, lambda: bench.store, None).texts(run, follow=False))
+    assert text == "a" * 10 + "\n--- 1000 bytes left out ---\nc"
+
+
+@pytest.fixture
+def remote(bench, moto, monkeypatch):
+    """The bench's store on S3."""
+    for name, value in Server("moto", moto.port).environment.items():
+        monkeypatch.setenv(name, value)
+    bench.store = Store.open(f"s3://{moto.bucket()}/runs", bench.folder / "home")
+    bench.executor.store = bench.store
+    return bench
+
+
+def test_the_inputs_of_the_next_run_are_pulled_while_another_computes(remote):
+    bench = remote
+    bench.run("source", "write", text="input")
+    digest = bench.get("source")["outputs"][0]["sha256"]
+    assert not bench.store.cache.has(digest)  # it was written here, not read
+    sleeps(bench, "busy", "")
+    bench.submit("next", "write", source=["source"], waiting_for=[], options={"priority": -1})
+
+    def watch():
+        try:
+            wait_for(lambda: bench.store.cache.has(digest))
+            return bench.get("next")["state"]
+        finally:
+            kill_stage(bench, "busy")
+
+    assert beside(bench, watch, lease=5, max_runs=2) == "pending"
+    assert bench.get("next")["state"] == "done"
+
+
+def test_a_prefetch_that_fails_disturbs_nobody(remote):
+    bench = remote
+    bench.run("source", "write")
+    bench.store.remove(bench.get("source")["location"])
+    bench.submit("next", "write", source=["source"], waiting_for=[])
+    prefetcher = Prefetcher(bench.db, bench.executor)
+    prefetcher.look([0])
+    prefetcher._pulling.result(30)
+    prefetcher.stop()
+    bench.work()
+    assert "gone from the store" in bench.get("next")["error"]["message"]
+
+
+def test_a_run_on_s3_hands_everything_on_and_keeps_what_a_failure_left(remote):
+    bench = remote
+    bench.submit("a", "write", text="a")
+    bench.submit("b", "passes_on", source=["a"])
+    bench.submit("c", "reads_passed", source=["b"])
+    bench.submit("d", "raises")
+    bench.work()
+    assert {run["_id"]: run["state"] for run in bench.db.runs.find()} == {
+        "a": "done",
+        "b": "done",
+        "c": "done",
+        "d": "failed",
+    }
+    kept = bench.get("d")["error"]["log"]
+    assert b"before the end" in bench.store.read(kept.rpartition("/")[0], "log.txt")
+    assert bench.get("b")["outputs"][0]["location"].startswith(bench.get("a")["location"])
+    keys = [found.key.rpartition("/")[2] for found in bench.store.contents(bench.get("b")["location"])]
+    assert sorted(keys) == ["config.json", "log.txt", "run.json"]  # not copied
+
+
+def test_two_workers_on_a_machine_fetch_an_input_once(remote):
+    """Told by the server's side: the second one finds the object gone and does not notice."""
+    bench = remote
+    bench.run("source", "write")
+    bench.submit("one", "write", source=["source"], waiting_for=[])
+    bench.work()
+    bench.store.remove(bench.get("source")["location"])
+    bench.submit("two", "write", source=["source"], waiting_for=[], text="other")
+    code = "from repro.main import main; main(['worker', '--burst', '--gpus', 'none'])"
+    environment = os.environ | {
+        "REPRO_MONGO_URL": url_of(bench.db),
+        "REPRO_STORE": bench.store.url,
+        "REPRO_HOME": str(bench.folder / "home"),
+    }
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60, capture_output=True)
+    assert bench.get("two")["state"] == "done"
+
+
+def url_of(db):
+    host, port = db.client.primary
+    return f"mongodb://{host}:{port}/{db.name}?replicaSet=rs0"

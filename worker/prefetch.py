@@ -1,0 +1,48 @@
+"""While a run computes, the inputs of the run that would be claimed next come to this machine."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from scheduler import queries
+from scheduler.mongo import Document, Queue
+from stages.errors import ReproError
+from worker.execute import Executor
+
+EVERY = 2.0  # seconds between two looks at the queue
+
+
+class Prefetcher:
+    """Looks, if it is time to, at who is next in line, and pulls its inputs without claiming it; a hint only."""
+
+    def __init__(self, db: Queue, executor: Executor) -> None:
+        self.db, self.executor = db, executor
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
+        self._pulling: Future[None] | None = None
+        self._look_at = 0.0
+        self._last: str | None = None
+
+    def look(self, gpus: Sequence[int]) -> None:
+        """Returns at once but for one question to the queue.
+
+        Raises:
+            DriverError: MongoDB is away.
+        """
+        busy = self._pulling is not None and not self._pulling.done()
+        if not self.executor.store.is_remote or busy or time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + EVERY
+        first = queries.first_in_line(self.db, gpus)
+        if first is not None and first["_id"] != self._last:
+            self._last = first["_id"]
+            self._pulling = self._thread.submit(self._pull, queries.sources(self.db, first))
+
+    def stop(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _pull(self, sources: dict[str, Document]) -> None:
+        try:
+            for source in sources.values():
+                self.executor.store.prefetch(self.executor.outputs(source), source["location"])
+        except (OSError, ReproError):
+            self._last = None  # the run itself will say what is wrong, if it still is
