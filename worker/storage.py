@@ -20,6 +20,7 @@ from stages.errors import StageError, Unreachable
 from stages.run import MANIFEST
 from worker.cache import Cache
 from worker.objects import FEW, MANY, SMALL, Found, Objects, open_objects
+from worker.seen import Seen
 
 ATTEMPT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}-[0-9a-f]{8}")  # the name, and the token's first 8
 PROBES = ".probe"  # the folder of the objects that `probe` creates
@@ -46,8 +47,8 @@ class Mark:
 class Store:
     """Attempts' folders below one root, and the cache of what this machine has read of them."""
 
-    def __init__(self, objects: Objects, cache: Cache) -> None:
-        self.objects, self.cache, self.url = objects, cache, objects.url
+    def __init__(self, objects: Objects, cache: Cache, seen: Seen) -> None:
+        self.objects, self.cache, self.seen, self.url = objects, cache, seen, objects.url
 
     @classmethod
     def open(cls, url: str, home: Path, cache_bytes: int | None = None) -> "Store":
@@ -56,7 +57,7 @@ class Store:
         Raises:
             ReproError: the URL can't be used.
         """
-        return cls(open_objects(url), Cache(home / "cache", cache_bytes))
+        return cls(open_objects(url), Cache(home / "cache", cache_bytes), Seen(home / "seen"))
 
     def location(self, name: str, token: str) -> str:
         """The URL of the folder of one attempt."""
@@ -90,16 +91,17 @@ class Store:
         for parent in sorted({(folder / output["path"]).parent for output in outputs}):
             parent.mkdir(parents=True, exist_ok=True)
 
-        def lay(output: Output, size: int) -> None:
-            link, place = folder / output["path"], self._place(output, location)
-            if local := self.objects.local(self._key(place)):
-                self._check_local(local, output)
-                link.symlink_to(local)
-            else:
-                self.cache.lay(output["sha256"], link, self._fetch(place, output))
+        if not self.is_remote:
+            _many(_sized(outputs), lambda output, _: self._lay_local(output, location, folder))
+            return
+        missing = [o for o in outputs if not self.cache.link(o["sha256"], folder / o["path"])]
+        self._make_room(missing)
 
-        self._make_room(outputs)
-        _many([(output, output["size"]) for output in outputs], lay)
+        def lay(output: Output, size: int) -> None:
+            fetch = self._fetch(self._place(output, location), output)
+            self.cache.lay(output["sha256"], folder / output["path"], fetch)
+
+        _many(_sized(missing), lay)
 
     def prefetch(self, outputs: Sequence[Output], location: str) -> None:
         """Have a run's outputs on this machine before somebody needs them."""
@@ -108,8 +110,9 @@ class Store:
             self.cache.keep(output["sha256"], self._fetch(self._place(output, location), output))
 
         if self.is_remote:
-            self._make_room(outputs)
-            _many([(output, output["size"]) for output in outputs], keep)
+            missing = [output for output in outputs if not self.cache.has(output["sha256"])]
+            self._make_room(missing)
+            _many(_sized(missing), keep)
 
     @property
     def is_remote(self) -> bool:
@@ -184,10 +187,9 @@ class Store:
             self.objects.remove(key)
         return refused
 
-    def _make_room(self, outputs: Sequence[Output]) -> None:
-        missing = sum(output["size"] for output in outputs if not self.cache.has(output["sha256"]))
-        if self.is_remote and missing:
-            self.cache.evict(missing)
+    def _make_room(self, missing: Sequence[Output]) -> None:
+        if missing:
+            self.cache.evict(sum(output["size"] for output in missing))
 
     def _fetch(self, place: str, output: Output) -> Callable[[Path], None]:
         """Brings an object to a path, whole and as it was recorded."""
@@ -201,18 +203,20 @@ class Store:
 
         return fetch
 
-    def _check_local(self, path: Path, output: Output) -> None:
-        """Read a file of a local store when it is first used on this machine, and again if it has changed."""
-        if self.cache.is_as_checked(path, output["sha256"]):
-            return
-        if not path.exists():
-            raise StageError(f"a file is gone from the store: {path}")
-        _compare(str(path), output, path.stat().st_size, files.sha256(path))
+    def _lay_local(self, output: Output, location: str, folder: Path) -> None:
+        """A file of a local store is read when it is first used on this machine, and again if it has changed."""
+        path = self.objects.local(self._key(self._place(output, location)))
+        assert path is not None
+        if not self.seen.is_as_recorded(path, output["sha256"]):
+            if not path.exists():
+                raise StageError(f"a file is gone from the store: {path}")
+            _compare(str(path), output, path.stat().st_size, files.sha256(path))
+        (folder / output["path"]).symlink_to(path)
 
     def _note_own(self, place: str, sha256: str) -> None:
         """What this machine has hashed as it wrote it need not be read again by the next run."""
         if local := self.objects.local(self._key(place)):
-            self.cache.note(local, sha256)
+            self.seen.note(local, sha256)
 
     def _digest(self, place: str, output: Output) -> str:
         if local := self.objects.local(self._key(place)):
@@ -236,6 +240,10 @@ def _compare(place: str, output: Output, size: int, sha256: str) -> None:
             f"a file has changed in the store: {place} has {size} bytes and SHA-256 {sha256}, "
             f"recorded were {output['size']} and {output['sha256']}"
         )
+
+
+def _sized(outputs: Sequence[Output]) -> list[tuple[Output, int]]:
+    return [(output, output["size"]) for output in outputs]
 
 
 def _many(items: Sequence[tuple[T, int]], work: Callable[[T, int], U]) -> list[U]:

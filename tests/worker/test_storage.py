@@ -182,6 +182,32 @@ def test_a_second_pull_fetches_nothing(store, tmp_path):
     assert (tmp_path / "again" / "a.txt").read_bytes() == b"first"
 
 
+def test_a_local_object_that_changes_after_it_was_read_is_read_again(tmp_path):
+    store = Store.open(f"file://{tmp_path}/store", tmp_path / "home")
+    location = attempt(store)
+    outputs = store.push(location, put(tmp_path / "out", **{"a.txt": b"first"}), ["a.txt"])
+    store.pull(outputs, location, tmp_path / "in")
+    stored = tmp_path / "store" / f"model-{TOKEN[:8]}" / "a.txt"
+    stored.chmod(0o644)
+    stored.write_bytes(b"FIRST")
+    with pytest.raises(StageError, match="has changed in the store"):
+        store.pull(outputs, location, tmp_path / "again")
+
+
+def test_unfinished_uploads_are_listed_and_dropped(ceph, tmp_path, monkeypatch):
+    for name, value in ceph.environment.items():
+        monkeypatch.setenv(name, value)
+    store = Store.open(f"s3://{ceph.bucket()}/runs", tmp_path)
+    client, bucket = ceph.client(), store.objects.bucket
+    client.create_multipart_upload(Bucket=bucket, Key="runs/model-01234567/large.bin")
+    client.create_multipart_upload(Bucket=bucket, Key="elsewhere/large.bin")
+    (found,) = store.objects.unfinished()
+    assert found.key.startswith("model-01234567/large.bin?uploadId=")
+    store.objects.abort([found])
+    assert store.objects.unfinished() == []
+    assert len(client.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 1
+
+
 @pytest.mark.parametrize("kind", ["ceph", "moto"])
 def test_what_is_wrong_with_a_bucket_is_said_in_a_line(request, kind, tmp_path, monkeypatch):
     server = request.getfixturevalue(kind)

@@ -9,6 +9,7 @@ refused where one lies: several servers let every racer's multipart upload win. 
 
 import contextlib
 import hashlib
+import os
 import re
 import time
 from collections import deque
@@ -26,6 +27,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import S3Store
 
 from stages.errors import ReproError, Unreachable
+from worker.cache import DISK
 from worker.objects import Found
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ PART = 8 << 20  # bytes; up to here an object is one PutObject
 PARTS = 8  # parts of one object under way at once: 64 MiB, twice that where they wait for their turn
 RETRY: "RetryConfig" = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
 CLIENT: "ClientConfig" = {"connect_timeout": "5s", "timeout": "120s", "read_timeout": "20s"}
+
 CONFLICT_PAUSES = (0.05, 0.2, 1.0)  # seconds between creates of a name that others are creating, too
 DENIED = ("AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "RequestTimeTooSkewed")
 NO_CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
@@ -101,7 +104,8 @@ class S3Objects:
     def download(self, key: str, path: Path, size: int) -> str:
         if size <= PART:
             data = self.read(key)
-            path.write_bytes(data)
+            with DISK:
+                path.write_bytes(data)
             return hashlib.sha256(data).hexdigest()
         with self._reached(key):
             return self._download_parts(key, path, size)
@@ -141,25 +145,21 @@ class S3Objects:
             self._call("abort_multipart_upload", Key=self.prefix + key, UploadId=identity)
 
     def _download_parts(self, key: str, path: Path, size: int) -> str:
-        """Ranges at once, hashed and written in their order, so that no more than a few are held."""
+        """Ranges at once, hashed in their order, so that no more than a few are held."""
         digest, waiting = hashlib.sha256(), deque[Future[Any]]()
-
-        def fetch(start: int) -> Any:
-            return obstore.get_range(self.store, self.prefix + key, start=start, length=min(PART, size - start))
-
         with ThreadPoolExecutor(PARTS) as threads, path.open("wb") as file:
 
-            def take() -> None:
-                data = waiting.popleft().result()
-                digest.update(data)
-                file.write(data)
+            def fetch(start: int) -> Any:
+                data = obstore.get_range(self.store, self.prefix + key, start=start, length=min(PART, size - start))
+                os.pwrite(file.fileno(), data, start)
+                return data
 
             for start in range(0, size, PART):
                 waiting.append(threads.submit(fetch, start))
                 if len(waiting) > PARTS + 2:
-                    take()
+                    digest.update(waiting.popleft().result())
             while waiting:
-                take()
+                digest.update(waiting.popleft().result())
         return digest.hexdigest()
 
     def _delete(self, paths: list[str]) -> None:
