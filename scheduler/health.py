@@ -15,20 +15,18 @@ from typing import Any
 import pymongo
 from pymongo.errors import OperationFailure
 
-from scheduler.mongo import Document, Queue, reachable, server_time
+from scheduler.mongo import UNAUTHORIZED, Document, Queue, reachable, server_time
 from scheduler.runs import INDEXES
 from stages.errors import ReproError
 
 PATIENCE = 5.0  # seconds for one check: a server that has stalled must not stall the doctor
 CLOCK_SAMPLES, CLOCK_SECONDS = 5, 1.0
-UNAUTHORIZED = 13
 END_OF_LIFE = {5: date(2024, 10, 31), 6: date(2025, 7, 31), 7: date(2027, 8, 31), 8: date(2029, 10, 31)}
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 # What a command can't do without, by the collection that it does it to; beside it, who needs it.
 NEEDED = {
     ("runs", "find"): "every command",
-    ("runs", "createIndex"): "submit and worker",
     ("runs", "insert"): "submit",
     ("runs", "update"): "worker",
     ("settings", "find"): "worker",
@@ -37,8 +35,9 @@ NEEDED = {
     ("workers", "insert"): "worker",
     ("workers", "update"): "worker",
     ("workers", "remove"): "worker",
+    ("logs", "insert"): "worker",
 }
-INDISPENSABLE = {("runs", "find"), ("runs", "createIndex")}
+INDISPENSABLE = {("runs", "find")}
 
 
 class Health(StrEnum):
@@ -265,7 +264,7 @@ def judge_indexes(there: Mapping[str, Any]) -> Check:
             f"db.runs.dropIndex({wrong[0]!r}) and so on; the next submit or worker makes them anew",
         )
     if missing := [name for name in wanted if name not in there]:
-        return warning("indexes", f"missing: {', '.join(missing)}", "any submit or worker makes them")
+        return warning("indexes", f"missing: {', '.join(missing)}", "who may creates them by any submit (see deploy/)")
     return ok("indexes", f"all there: {', '.join(wanted)}")
 
 

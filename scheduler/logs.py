@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pymongo import ASCENDING, IndexModel
 
+from scheduler import mongo
 from scheduler.mongo import Queue, server_time
 
 KEEP = 24 * 3600  # seconds
@@ -32,7 +33,7 @@ class Piece:
 
 
 def create_indexes(db: Queue) -> None:
-    db.logs.create_indexes(INDEXES)
+    mongo.create_indexes(db.logs, INDEXES)
 
 
 def append(db: Queue, token: str, piece: Piece) -> None:

@@ -3,12 +3,13 @@
 import re
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from pymongo import MongoClient
+from pymongo import IndexModel, MongoClient
+from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import (
     ConfigurationError,
@@ -29,6 +30,7 @@ DriverError = PyMongoError  # for those who may not import the driver
 PATIENCE_MS = 3500  # a user waits at most five seconds for the news that there is no server
 ELECTION_SECONDS = 30
 DEFAULT_DATABASE = "repro"
+UNAUTHORIZED = 13
 URL_FORM = "write mongodb://USER:PASSWORD@HOST:PORT/DATABASE, special characters percent-encoded"
 
 
@@ -95,6 +97,18 @@ def reachable(url: str = "") -> Iterator[None]:
         raise Unreachable(f"MongoDB{where} can't be reached: {_first_line(error)}; see REPRO_MONGO_URL") from error
     except OperationFailure as error:
         raise Unreachable(f"MongoDB{where} refuses: {_first_line(error)}") from error
+
+
+def create_indexes(collection: Collection[Document], indexes: Sequence[IndexModel]) -> None:
+    """Make the indexes that are missing, cheap when they are there.
+
+    A user who may not make any goes without: somebody who may has made them, or `repro doctor` says that they miss.
+    """
+    try:
+        collection.create_indexes(indexes)
+    except OperationFailure as error:
+        if error.code != UNAUTHORIZED:
+            raise
 
 
 def server_time(db: Queue) -> datetime:

@@ -29,6 +29,7 @@ from typing import Any
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.errors import BulkWriteError
 
+from scheduler import mongo
 from scheduler.mongo import Document, Queue, server_time
 
 Pipeline = list[Mapping[str, Any]]
@@ -71,8 +72,8 @@ INDEXES = [
 
 
 def create_indexes(db: Queue) -> None:
-    """Make the indexes that are missing; run by every submit and every worker, cheap when they are there."""
-    db.runs.create_indexes(INDEXES)
+    """Make the indexes that are missing; run by every submit and every worker."""
+    mongo.create_indexes(db.runs, INDEXES)
 
 
 def document(

@@ -18,11 +18,20 @@ CEPH = Path(__file__).parent / "servers" / "ceph_s3.sh"
 
 
 @dataclass(frozen=True)
+class User:
+    """One who owns nothing until a policy lets him."""
+
+    arn: str
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Server:
-    """One that answers at an endpoint on loopback."""
+    """One that answers at an endpoint on loopback; `folder` is where a Ceph keeps its configuration."""
 
     kind: str
     port: int
+    folder: Path | None = None
 
     @property
     def endpoint(self):
@@ -50,6 +59,15 @@ class Server:
             aws_secret_access_key=secret,
         )
 
+    def user(self, name):
+        """Another user of a Ceph."""
+        uid = f"{name}-{uuid.uuid4().hex[:6]}"
+        command = ["radosgw-admin", "-c", self.folder / "ceph.conf", "-n", "client.rgw", "user", "create"]
+        options = [f"--uid={uid}", f"--display-name={name}", f"--access-key={uid}", f"--secret-key=secret-of-{uid}"]
+        subprocess.run([*command, *options], check=True, capture_output=True, timeout=60)
+        keys = {"AWS_ACCESS_KEY_ID": uid, "AWS_SECRET_ACCESS_KEY": f"secret-of-{uid}"}
+        return User(f"arn:aws:iam:::user/{uid}", keys)
+
     def bucket(self):
         """A fresh one."""
         name = f"test-{uuid.uuid4().hex[:12]}"
@@ -69,7 +87,9 @@ def start_ceph(folder):
     done = subprocess.run(["bash", CEPH], env=environment, capture_output=True, text=True, check=False, timeout=120)
     if done.returncode:
         raise RuntimeError(f"Ceph did not start: {done.stderr[-500:]}")
-    return Server("ceph", port + 5), lambda: subprocess.run(["bash", CEPH, "stop"], env=environment, check=True)
+    return Server("ceph", port + 5, Path(folder)), lambda: subprocess.run(
+        ["bash", CEPH, "stop"], env=environment, check=True
+    )
 
 
 def ceph_is_here():

@@ -1,0 +1,199 @@
+"""`deploy/`: each role and policy lets its user do its work, and nothing else."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+
+from scheduler import fleet, logs, mongod, queries, runs
+from scheduler.mongo import connect
+from scheduler.settings import Settings
+from stages.errors import Unreachable
+from tests.s3 import Server
+from tests.worker.test_storage import PART, attempt, put
+from worker.storage import Store
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+ROLES = ("reproReader", "reproSubmitter", "reproOperator", "reproWorker", "reproMaintainer")
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """A replica set of one that wants to know who asks; gives a URL with a place for the user's name."""
+    folder = tmp_path_factory.mktemp("guarded")
+    key = folder / "key"
+    key.write_text("a shared secret of the replica set")
+    key.chmod(0o600)
+    port = free_port()
+    options = ["--bind_ip", mongod.HOST, "--replSet", "rs0", "--keyFile", str(key), "--quiet", "--logpath"]
+    process = subprocess.Popen(
+        [mongod.find(), "--dbpath", str(folder), "--port", str(port), *options, str(folder / "log")],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        with MongoClient(mongod.HOST, port, directConnection=True, serverSelectionTimeoutMS=60_000) as client:
+            members = [{"_id": 0, "host": f"{mongod.HOST}:{port}"}]
+            client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
+        url = f"mongodb://%s{mongod.HOST}:{port}/repro?replicaSet=rs0&authSource=admin"
+        with MongoClient(url.replace("&authSource=admin", "") % "", serverSelectionTimeoutMS=60_000) as client:
+            client.admin.command("createUser", "root", pwd="x", roles=["root"])
+        with MongoClient(url % "root:x@") as client:
+            for role in json.loads((DEPLOY / "mongodb" / "roles.json").read_text()):
+                client.repro.command(role)
+            for role in ROLES:
+                client.admin.command("createUser", role, pwd="x", roles=[{"role": role, "db": "repro"}])
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_port():
+    from scheduler.embedded import _free_port
+
+    return _free_port(None)
+
+
+@pytest.fixture
+def users(guarded):
+    """Role -> the queue as a user of that role sees it; empty at first, with the indexes."""
+    with MongoClient(guarded % "root:x@") as root:
+        root.drop_database("repro")
+        found = {role: connect(Settings.read({"REPRO_MONGO_URL": guarded % f"{role}:x@"})) for role in ROLES}
+        runs.create_indexes(found["reproMaintainer"])
+        logs.create_indexes(found["reproMaintainer"])
+        yield found
+        for db in found.values():
+            db.client.close()
+
+
+def submit(db, name="a"):
+    runs.submit(db, [runs.document(name, {"stage": "noop"}, name, [], [])])
+
+
+def work(db):
+    fleet.fix_store(db, "file:///s", creates_once=True)
+    fleet.announce(db, "w", [], 1)
+    run = runs.claim(db, "w", [0], 30)
+    assert runs.renew(db, run["_id"], run["lease"]["token"], 30)
+    logs.append(db, run["lease"]["token"], logs.Piece(0, b"x"))
+    assert runs.complete(db, run["_id"], run["lease"]["token"], "file:///s/a", {"outputs": []})
+    assert runs.release_children(db, [run["_id"]]) == 0
+    with db.runs.watch():
+        pass
+    fleet.depart(db, "w")
+
+
+def read(db):
+    return queries.listing(db), queries.counts(db), list(logs.pieces(db, "t"))
+
+
+def operate(db):
+    runs.hold(db, "a")
+    runs.cancel(db, "a")
+    runs.retry(db, "a")
+
+
+def index(db):
+    db.runs.create_index("x")
+
+
+DOES = {"submit": submit, "work": work, "read": read, "operate": operate, "index": index}
+MAY = {
+    "reproReader": {"read"},
+    "reproSubmitter": {"read", "submit"},
+    "reproOperator": {"read", "submit", "operate"},
+    "reproWorker": {"read", "work", "operate"},  # an update is an update: the server can't tell them apart
+    "reproMaintainer": set(DOES),
+}
+
+
+@pytest.mark.parametrize("deed", DOES)
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_may_do_its_work_and_nothing_else(users, role, deed):
+    if deed != "submit":
+        submit(users["reproMaintainer"])
+    if deed in MAY[role]:
+        DOES[deed](users[role])
+    else:
+        with pytest.raises(OperationFailure) as refused:
+            DOES[deed](users[role])
+        assert refused.value.code == 13
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_nobody_may_delete_a_run_or_drop_anything(users, role):
+    submit(users["reproMaintainer"])
+    db = users[role]
+    for deed in (
+        lambda: db.runs.delete_one({}),
+        db.runs.drop,
+        lambda: db.client.drop_database("repro"),
+        db.client.other.runs.find_one,
+    ):
+        with pytest.raises(OperationFailure):
+            deed()
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_who_may_not_create_indexes_goes_without(users, role):
+    runs.create_indexes(users[role])
+    logs.create_indexes(users[role])
+
+
+@pytest.fixture(scope="module")
+def clients(ceph):
+    """Environments of the worker and of gc on a bucket with their policies."""
+    bucket = ceph.bucket()
+    policies = []
+    found = {}
+    for name in ("worker", "gc"):
+        user = ceph.user(name)
+        text = (DEPLOY / "s3" / f"{name}-policy.json").read_text().replace("BUCKET", bucket).replace("PREFIX", "runs")
+        for statement in json.loads(text)["Statement"]:
+            if "Condition" in statement:
+                continue  # AWS's own: this Ceph does not know the condition
+            policies.append(statement | {"Sid": name + statement["Sid"], "Principal": {"AWS": [user.arn]}})
+        found[name] = Server("ceph", ceph.port).environment | user.environment
+    policy = {"Version": "2012-10-17", "Statement": policies}
+    ceph.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    return bucket, found
+
+
+@pytest.fixture
+def store_of(clients, tmp_path, monkeypatch):
+    bucket, environments = clients
+
+    def open_as(name):
+        for key, value in environments[name].items():
+            monkeypatch.setenv(key, value)
+        return Store.open(f"s3://{bucket}/runs", tmp_path / name)
+
+    return open_as
+
+
+def test_a_worker_may_create_and_read_but_not_delete(store_of, tmp_path):
+    store = store_of("worker")
+    store.objects.check()
+    assert store.probe() is True
+    location = attempt(store)
+    store.create(location, "config.json", b"{}")
+    contents = {"small": b"x", "large": bytes(PART + 1)}
+    outputs = store.push(location, put(tmp_path / "out", **contents), list(contents))
+    store.create(location, "run.json", b"{}")
+    store.pull(outputs, location, tmp_path / "in")
+    with pytest.raises(Unreachable, match="access denied"):
+        store.remove(location)
+    assert len(store.contents(location)) == 4
+    with pytest.raises(Unreachable, match="access denied"):
+        store.objects.unfinished()
+
+    collector = store_of("gc")
+    with pytest.raises(Unreachable, match="access denied"):
+        collector.create(location, "more", b"x")
+    collector.remove(location)
+    assert collector.contents(location) == []
+    assert collector.objects.unfinished() == []
