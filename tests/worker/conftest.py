@@ -93,3 +93,13 @@ class Bench:
 @pytest.fixture
 def bench(database, tmp_path, interpreter):
     return Bench(database, tmp_path, interpreter)
+
+
+@pytest.fixture
+def remote(bench, moto, monkeypatch):
+    """The bench with its store on S3."""
+    for name, value in moto.environment.items():
+        monkeypatch.setenv(name, value)
+    bench.store = Store.open(f"s3://{moto.bucket()}/runs", bench.folder / "home")
+    bench.executor.store = bench.store
+    return bench

@@ -5,11 +5,13 @@ import os
 import time
 
 import pytest
+from botocore.session import Session
 
-from scheduler import runs
+from scheduler import rebuild, runs
 from stages.errors import ReproError
 from worker.collect import Collector
 from worker.collect import _path as local_path
+from worker.execute import bounded
 
 TOKEN = "0123456789abcdef"
 
@@ -165,3 +167,37 @@ def test_a_removal_takes_the_mark_first(bench, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         bench.store.remove(location)
     assert [path.name for path in local_path(location).iterdir()] == ["config.json"]
+
+
+def test_on_s3_orphans_unfinished_uploads_and_probes_go_and_the_rest_stays(remote):
+    bench = remote
+    chain(bench)
+    bench.submit("busy", "write")
+    runs.claim(bench.db, "w", [0], lease=60, token=TOKEN)
+    kept = bench.store.attempts()
+    attempt(bench, "a")
+    objects, client = bench.store.objects, Session().create_client("s3")
+    for key in ("a-01234567/large.bin", f"busy-{TOKEN[:8]}/large.bin"):
+        client.create_multipart_upload(Bucket=objects.bucket, Key=f"runs/{key}")
+    objects.create(".probe/0123", b"probe")
+    collector = Collector(bench.db, bench.store, bench.folder / "home", older_than=0)
+    found = collector.plan()
+    assert {leftover.why for leftover in found} == {"unfinished attempt", "unfinished upload", "a probe of the store"}
+    assert len(found) == 3
+    assert len(collector.delete(found)) == 3
+    assert bench.store.attempts() == kept
+    assert [upload.key.partition("/")[0] for upload in objects.unfinished()] == [f"busy-{TOKEN[:8]}"]
+    assert collector.plan() == []
+
+
+def test_the_queue_is_rebuilt_from_s3(remote):
+    bench = remote
+    chain(bench)
+    before = {run["_id"]: run for run in bench.db.runs.find({"state": "done"})}
+    bench.db.client.drop_database(bench.db.name)
+    ready = rebuild.plan(bench.db, bench.store, checksums=True)
+    assert ready.problems == []
+    assert rebuild.restore(bench.db, bench.store, ready, bounded) == ["a", "b", "c"]
+    for name, run in before.items():
+        for field in ("config", "fingerprint", "location", "outputs", "metrics", "params", "environment"):
+            assert bench.get(name)[field] == run[field], field

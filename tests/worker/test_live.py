@@ -12,10 +12,8 @@ import pytest
 from repro.follow import Follower
 from scheduler import logs, queries
 from scheduler.logs import Piece
-from tests.s3 import Server
 from tests.worker.test_worker import wait_for
 from worker.prefetch import Prefetcher
-from worker.storage import Store
 from worker.tail import MOST, PIECE, Told
 
 
@@ -99,16 +97,6 @@ def test_a_log_that_grows_faster_than_it_is_told_leaves_a_gap_that_is_shown(benc
         logs.append(bench.db, "t", told_piece)
     text = "".join(Follower(bench.db, lambda: bench.store, None).texts(run, follow=False))
     assert text == "a" * 10 + "\n--- 1000 bytes left out ---\nc"
-
-
-@pytest.fixture
-def remote(bench, moto, monkeypatch):
-    """The bench's store on S3."""
-    for name, value in Server("moto", moto.port).environment.items():
-        monkeypatch.setenv(name, value)
-    bench.store = Store.open(f"s3://{moto.bucket()}/runs", bench.folder / "home")
-    bench.executor.store = bench.store
-    return bench
 
 
 def test_the_inputs_of_the_next_run_are_pulled_while_another_computes(remote):
