@@ -1,0 +1,66 @@
+"""make_dataset from S3: listed once, read concurrently within bounds, the same bytes as from a folder."""
+
+import json
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from stages import alone, images
+from tests.chaos.proxy import HttpFaults
+from tests.s3 import Server
+
+COUNT = 2_300  # three pages of a listing
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Images in folders named after their class."""
+    for number in range(COUNT):
+        place = tmp_path / "raw" / "images" / str(number % 3)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((2, 2), number % 256, dtype=np.uint8)).save(place / f"{number:04}.png")
+    return tmp_path / "raw"
+
+
+def test_from_s3_it_lists_once_and_gives_the_same_bytes(ceph, folder, tmp_path, monkeypatch):
+    with HttpFaults(ceph.port) as proxy:
+        for name, value in Server("ceph", proxy.port).environment.items():
+            monkeypatch.setenv(name, value)
+        bucket = ceph.bucket()
+        fsspec.filesystem("s3", skip_instance_cache=True).put(f"{folder}/", f"{bucket}/raw/", recursive=True)
+        fsspec.filesystem("s3").clear_instance_cache()
+        # A stall of no length disturbs nobody and is counted.
+        proxy.next(method="GET", contains="list-type=2", fault="stall", times=10**6)
+        proxy.next(method="GET", contains=".png", fault="stall", times=10**6)
+        (tmp_path / "data.json").write_text(json.dumps({"stage": "make_dataset", "images": "images/**/*.png"}))
+        found = {}
+        for place, data in (("s3", f"s3://{bucket}/raw"), ("local", str(folder))):
+            monkeypatch.setenv("REPRO_DATA", data)
+            alone.main("make_dataset", ["-c", str(tmp_path / "data.json"), "--root", str(tmp_path / place)])
+            found[place] = {p.name: p.read_bytes() for p in Path(tmp_path / place / "data").glob("[dm]*")}
+        listings = [path for _, _, path in proxy.struck if "list-type=2" in path]
+        reads = [path for _, _, path in proxy.struck if path.endswith(".png")]
+    assert found["s3"] == found["local"]
+    assert found["s3"].keys() == {"data.bin", "metadata.json"}
+    assert len(listings) == len(set(listings)) == -(-COUNT // 1000)
+    assert len(reads) == len(set(reads)) == COUNT
+
+
+def test_what_is_held_at_once_is_bounded(monkeypatch):
+    """In files and in bytes, whatever the sizes."""
+    held = []
+
+    class Fs:
+        def cat_ranges(self, paths, starts, ends, on_error):
+            held.append(len(paths))
+            return [b"x"] * len(paths)
+
+    fs = Fs()
+    small = [images.Entry(str(number), 10, fs, str(number)) for number in range(1000)]
+    large = [images.Entry(str(number), images.CHUNK_BYTES // 2, fs, str(number)) for number in range(10)]
+    assert len(list(images.read(small + large))) == 1010
+    assert max(held) == images.CHUNK_FILES
+    assert max(held[-4:]) == 2
