@@ -26,11 +26,12 @@ def folder(tmp_path):
 
 
 def test_from_s3_it_lists_once_and_gives_the_same_bytes(ceph, folder, tmp_path, monkeypatch):
+    for name, value in ceph.environment.items():
+        monkeypatch.setenv(name, value)
+    bucket = ceph.bucket()
+    fsspec.filesystem("s3", skip_instance_cache=True).put(f"{folder}/", f"{bucket}/raw/", recursive=True)
     with HttpFaults(ceph.port) as proxy:
-        for name, value in Server("ceph", proxy.port).environment.items():
-            monkeypatch.setenv(name, value)
-        bucket = ceph.bucket()
-        fsspec.filesystem("s3", skip_instance_cache=True).put(f"{folder}/", f"{bucket}/raw/", recursive=True)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", Server("ceph", proxy.port).endpoint)
         fsspec.filesystem("s3").clear_instance_cache()
         # A stall of no length disturbs nobody and is counted.
         proxy.next(method="GET", contains="list-type=2", fault="stall", times=10**6)
