@@ -1,13 +1,17 @@
 """The store, on each kind of it: created once, whole, under a race; what was recorded is what is read."""
 
 import hashlib
+import json
 import os
 import secrets
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from stages import files
 from stages.errors import ReproError, StageError, Unreachable
 from worker.objects import SMALL
 from worker.objects.other import OtherObjects
@@ -206,6 +210,38 @@ def test_unfinished_uploads_are_listed_and_dropped(ceph, tmp_path, monkeypatch):
     store.objects.abort([found])
     assert store.objects.unfinished() == []
     assert len(client.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 1
+
+
+MOVER = """
+import json, resource, sys
+from pathlib import Path
+from worker.storage import Store
+url, folder, recorded = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+store = Store.open(url, folder / "home", 10**11)
+store.objects.check()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+location = f"{store.url}/x-00000000"
+if recorded:
+    store.pull(recorded, location, folder / "in")
+else:
+    recorded = store.push(location, folder / "out", ["a.bin", "b.bin"])
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([recorded, (peak - before) * 1024]))
+"""
+
+
+def test_large_files_move_in_bounded_memory(ceph, tmp_path):
+    url, environment = f"s3://{ceph.bucket()}/runs", os.environ | ceph.environment
+    put(tmp_path / "out", **{name: os.urandom(1 << 20) * 400 for name in ("a.bin", "b.bin")})
+
+    def move(recorded):
+        words = [sys.executable, "-c", MOVER, url, str(tmp_path), json.dumps(recorded)]
+        return json.loads(subprocess.run(words, env=environment, check=True, capture_output=True).stdout)
+
+    outputs, pushing = move([])
+    _, pulling = move(outputs)
+    assert max(pushing, pulling) < 256 << 20
+    assert files.sha256(tmp_path / "in" / "a.bin") == files.sha256(tmp_path / "out" / "a.bin")
 
 
 @pytest.mark.parametrize("kind", ["ceph", "moto"])
