@@ -83,8 +83,8 @@ class Interpreter:
 
     def start(self, work: Path, log: Path) -> Child:
         """Fork a child for the request in `work`; everything that it prints goes to `log`."""
-        report_read, report_write = os.pipe2(os.O_CLOEXEC)
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        report_read, report_write = os.pipe2(os.O_CLOEXEC)
         try:
             with self._lock:
                 socket.send_fds(self._ready(), [str(work).encode()], [report_write, handle])
