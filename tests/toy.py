@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -23,8 +24,11 @@ def write(run):
 
 
 def slow(run):
-    """`write`, in a little more time, so that faults find it at work."""
+    """`write` and some bytes from the seed, in a little more time, so that faults find it at work."""
+    run.progress(1, 2)
     time.sleep(0.3)
+    with run.open("deep/noise.bin", "xb") as file:
+        file.write(random.randbytes(20_000))
     return write(run)
 
 

@@ -176,7 +176,7 @@ def check_leftovers(after: Final) -> list[str]:
         named |= {source["location"] for source in manifest["sources"].values()}
         named |= {output["location"] for output in manifest["outputs"] if "location" in output}
     folders = {after.path_of(url).partition("/")[0] for url in named if url}
-    return [f"{path}: nothing refers to it" for path in after.objects if path.partition("/")[0] not in folders]
+    return [f"{folder}: nothing refers to it" for folder in sorted(after.folders - folders)]
 
 
 RESULT = ("config", "fingerprint", "params", "metrics")  # of a document: what describes the result, and the outputs

@@ -81,6 +81,7 @@ class Final:
     runs: dict[str, Document]
     objects: dict[str, str]  # path below the store's root -> SHA-256
     sizes: dict[str, int]
+    folders: set[str]
     manifests: dict[str, Document]  # folder -> what its run.json says
     root: str  # the store's URL
 

@@ -27,6 +27,10 @@ class LocalObjects:
                     found[key] = (status.st_ino, status.st_size, status.st_mtime_ns)
         return found
 
+    def folders(self):
+        """The attempts' folders, even those that hold no object."""
+        return {path.name for path in self.root.iterdir() if path.is_dir()}
+
     def read(self, path):
         return (self.root / path).read_bytes()
 
@@ -38,6 +42,7 @@ def final(db, objects):
         runs={run["_id"]: run for run in db.runs.find()},
         objects={path: hashlib.sha256(found).hexdigest() for path, found in data.items()},
         sizes={path: len(found) for path, found in data.items()},
+        folders=objects.folders(),
         manifests={
             path.removesuffix("/run.json"): json.loads(found)
             for path, found in data.items()

@@ -86,6 +86,11 @@ class ReplicaSet(ExitStack):
         with self.primary().client() as client, contextlib.suppress(AutoReconnect, OperationFailure):
             client.admin.command("replSetStepDown", 5, secondaryCatchUpPeriodSecs=3, force=True)
 
+    def step_up(self, member):
+        """Make a certain member primary; an election may go otherwise."""
+        with member.client() as client, contextlib.suppress(AutoReconnect, OperationFailure):
+            client.admin.command("replSetStepUp")
+
     def kill_primary(self):
         """kill -9, and a new start of it once there is another one; a set of three bears one that is missing."""
         victim = self.primary()
