@@ -331,6 +331,11 @@ def _end(state: State, **facts: Any) -> Document:
 def _give_up(error: Document, retry_at: Document | None, **facts: Any) -> Pipeline:
     """failed, or pending again if the fault was the machine's (`retry_at` says when) and attempts are left."""
     again: Any = False if retry_at is None else {"$lt": ["$attempts", "$max_attempts"]}
+    told: Any = {"$literal": error}
+    if retry_at is not None:  # a user is to see that it was not one fault alone
+        times = {"$cond": [{"$eq": ["$attempts", 1]}, "once", {"$concat": [{"$toString": "$attempts"}, " times"]}]}
+        tried = {"$concat": ["tried ", times, "; last: ", {"$literal": error["message"]}]}
+        told = {"$cond": [again, told, {"$mergeObjects": [told, {"message": tried}]}]}
     return [
         {"$set": {"state": {"$cond": [again, State.PENDING.value, State.FAILED.value]}}},
         {
@@ -338,7 +343,7 @@ def _give_up(error: Document, retry_at: Document | None, **facts: Any) -> Pipeli
                 "not_before": {"$cond": [again, retry_at, None]},
                 "finished_at": {"$cond": [again, "$$REMOVE", NOW]},
                 "history": _history(to="$state", why=error["message"], **facts),
-                "error": {"$literal": error},
+                "error": told,
             }
         },
         {"$unset": OF_AN_ATTEMPT},

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -25,8 +26,11 @@ def write(run):
 
 
 def slow(run):
-    """`write`, in a little more time, so that faults find it at work."""
+    """`write` and some bytes from the seed, in a little more time, so that faults find it at work."""
+    run.progress(1, 2)
     time.sleep(0.3)
+    with run.open("deep/noise.bin", "xb") as file:
+        file.write(random.randbytes(20_000))
     return write(run)
 
 
@@ -44,6 +48,34 @@ def reads_passed(run):
 def raises(run):
     print("before the end")
     raise ValueError(run.params.get("text", "boom"))
+
+
+def meets_a_full_disk(run):
+    """What the kernel says when there is no space left, itself or through a library."""
+    try:
+        with Path("/dev/full").open("w") as file:
+            file.write("too much")
+    except OSError as error:
+        if run.params.get("wrapped", False):
+            raise RuntimeError("the library could not save") from error
+        raise
+
+
+def meets_no_memory(run):
+    return bytearray(1 << 60)
+
+
+def fills_the_disk(run):
+    """Writes until nothing fits any more, in its log too; once the file named in the config is there, only a little."""
+    with run.open("big.bin", "xb") as file:
+        while not Path(run.params["enough"]).exists():
+            file.write(bytes(1 << 16))
+            print("x" * 4095)  # with its end a page: when no page is free, not a byte more fits into the log
+    print("done")
+
+
+def opens_what_is_not_there(run):
+    (run.out / "nothing").read_text()
 
 
 def dies(run):
@@ -71,12 +103,17 @@ def environment(run):
         json.dump(dict(os.environ), file)
 
 
+STAGES = (
+    *(noop, write, slow, passes_on, reads_passed, raises, meets_a_full_disk, meets_no_memory, fills_the_disk),
+    *(opens_what_is_not_there, dies, leaves, sleeps, environment),
+)
+
+
 def install(folder):
     """Write a distribution that offers these stages; the folder belongs on the PYTHONPATH."""
     info = folder / "toy-0.1.dist-info"
     info.mkdir(parents=True)
     (folder / "toy.py").write_text(Path(__file__).read_text())
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 0.1\n")
-    names = ("noop", "write", "slow", "passes_on", "reads_passed", "raises", "dies", "leaves", "sleeps", "environment")
-    points = "".join(f"toy_{name} = toy:{name}\n" for name in names)
+    points = "".join(f"toy_{stage.__name__} = toy:{stage.__name__}\n" for stage in STAGES)
     (info / "entry_points.txt").write_text(f"[repro.stages]\n{points}")

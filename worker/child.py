@@ -1,6 +1,8 @@
 """Inside a run's own process: take the request, call the stage, report; then leave without returning."""
 
+import contextlib
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -28,10 +30,12 @@ def main(message: bytes, report: int, log: int, parent: int, code_as_of: Mapping
         forget_what_changed("stages", code_as_of)
         code = _run(request, report)
     except BaseException:
-        traceback.print_exc()
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # the log may lie on a full disk; its end is no reason to fail
+            sys.stdout.flush()
+            sys.stderr.flush()
         # No exit handlers: those that are registered belong to the warm interpreter.
         os._exit(code)
 
@@ -90,10 +94,23 @@ def _run(request: dict[str, Any], report: int) -> int:
             print(f"never read: {', '.join(result.unread)}")
         _say(report, {"result": vars(result)})
     except BaseException as error:  # sys.exit() in a stage is no way to end it well
+        _say(report, {"error": _told(error)})  # before the log, which may lie on a full disk
         traceback.print_exc()
-        _say(report, {"error": {"type": type(error).__name__, "message": str(error) or type(error).__name__}})
         return 1
     return 0
+
+
+def _told(error: BaseException) -> dict[str, Any]:
+    """What the worker hears of an error, with the number of the system's error that it came from, if there is one."""
+    told: dict[str, Any] = {"type": type(error).__name__, "message": str(error) or type(error).__name__}
+    cause: BaseException | None = error
+    while cause is not None and "errno" not in told:  # libraries wrap what the system told them
+        if isinstance(cause, OSError) and cause.errno:
+            told["errno"] = cause.errno
+        elif isinstance(cause, MemoryError):
+            told["errno"] = errno.ENOMEM
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return told
 
 
 class _Reporter:

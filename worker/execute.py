@@ -5,6 +5,7 @@ log, `run.json` last. Whatever dies in between leaves a folder without `run.json
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -29,6 +30,12 @@ from worker.storage import Store
 from worker.tail import Told, tail
 
 MOST_OUTPUTS = 1000  # entries in a document; the manifest always has all
+# What the system refuses a stage because of the machine, its disk or its network: elsewhere, or later, it may go well.
+# Memory belongs to them, for the kernel's way to refuse it, SIGKILL, does too.
+OF_THE_MACHINE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.ENOMEM, errno.ENFILE),
+    *(errno.ECONNREFUSED, errno.ECONNRESET, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH),
+}
 
 
 @dataclass(frozen=True)
@@ -244,7 +251,9 @@ def _failure(last: dict[str, Any]) -> Outcome | None:
         return Faulted({"type": "Killed", "message": f"the stage's process was killed by {name}{hint}"})
     if code == 0 and "result" in last:
         return None
-    return Failed(last.get("error") or {"type": "Exited", "message": f"the stage's process left with code {code}"})
+    error = last.get("error") or {"type": "Exited", "message": f"the stage's process left with code {code}"}
+    kind = Faulted if error.pop("errno", None) in OF_THE_MACHINE else Failed
+    return kind(error)
 
 
 def _with_log(outcome: Outcome, log: Path, url: str) -> Outcome:

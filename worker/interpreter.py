@@ -88,8 +88,8 @@ class Interpreter:
         the socket and is never in a file, for it may hold credentials.
         """
         message = json.dumps({"work": str(work), "environment": dict(granted)}).encode()
-        report_read, report_write = os.pipe2(os.O_CLOEXEC)
         handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        report_read, report_write = os.pipe2(os.O_CLOEXEC)
         try:
             with self._lock:
                 socket.send_fds(self._ready(), [message], [report_write, handle])

@@ -32,8 +32,8 @@ class Rule:
     times: int = 1
     seconds: float = 0.0  # of a stall
 
-    def fits(self, method: str, path: str) -> bool:
-        return self.times > 0 and self.method in (None, method) and self.contains in path
+    def fits(self, method: str, text: str) -> bool:
+        return self.times > 0 and self.method in (None, method) and self.contains in text
 
 
 class Faults:
@@ -64,10 +64,10 @@ class Faults:
             self._rules.clear()
         self.refusing = False
 
-    def _take(self, method: str, path: str) -> Rule | None:
-        """The rule that strikes this request, used up by one."""
+    def _take(self, method: str, path: str, text: str | None = None) -> Rule | None:
+        """The rule that strikes this request, used up by one; `text` is where `contains` is looked for."""
         with self._lock:
-            rule = next((rule for rule in self._rules if rule.fits(method, path)), None)
+            rule = next((rule for rule in self._rules if rule.fits(method, path if text is None else text)), None)
             if rule is not None:
                 rule.times -= 1
                 self.struck.append((rule.fault, method, path))
@@ -114,10 +114,25 @@ class HttpFaults(Faults):
 
     "drop reply": the server has applied the request, the client's connection is cut instead of an answer.
     "drop request": the connection is cut, the server hears nothing. "503", "409", ...: answered so, the server
-    hears nothing. "stall": the request is passed on after so many seconds. "truncate": half of the answer's body.
+    hears nothing. "stall": the request is passed on after so many seconds. "stall reply": its answer is.
+    "truncate": half of the answer's body.
     """
 
-    known = ("drop reply", "drop request", "stall", "truncate", "400", "403", "404", "409", "412", "429", "500", "503")
+    known = (
+        "drop reply",
+        "drop request",
+        "stall",
+        "stall reply",
+        "truncate",
+        "400",
+        "403",
+        "404",
+        "409",
+        "412",
+        "429",
+        "500",
+        "503",
+    )
 
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[int]:
@@ -158,6 +173,8 @@ class HttpFaults(Faults):
             return _hang_up(request)
         if fault == "drop reply":
             return _hang_up(request)
+        if fault == "stall reply":
+            await asyncio.sleep(rule.seconds)
         return await _answer(request, status, headers, answer, fault == "truncate")
 
     async def _ask(self, request, body):

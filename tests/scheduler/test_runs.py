@@ -178,6 +178,15 @@ def test_fail_by_the_machine_comes_back_later_until_attempts_are_spent(db):
     token = claim(db)["lease"]["token"]
     assert runs.fail(db, name, token, {"type": "Killed", "message": "gone again"}, retry_after=3600)
     assert get(db)["state"] == "failed"
+    assert get(db)["error"] == {"type": "Killed", "message": "tried 2 times; last: gone again"}
+
+
+def test_how_often_it_was_tried_is_told_only_when_machines_were_at_fault(db):
+    name, token = running(db, max_attempts=2)
+    runs.fail(db, name, token, {"type": "Killed", "message": "gone"}, retry_after=-1)
+    assert get(db)["error"]["message"] == "gone"
+    runs.fail(db, name, claim(db)["lease"]["token"], {"type": "ValueError", "message": "boom"})
+    assert (get(db)["state"], get(db)["error"]["message"]) == ("failed", "boom")
 
 
 def test_hand_back_does_not_count_the_attempt(db):
@@ -196,10 +205,14 @@ def test_expire_takes_only_leases_that_ran_out(db):
 
 
 def test_expire_fails_a_run_whose_attempts_are_spent(db):
-    name, _ = running(db, max_attempts=1)
-    db.runs.update_one({"_id": name}, {"$set": {"lease.expires_at": datetime(2000, 1, 1, tzinfo=UTC)}})
-    assert runs.expire(db) == 1
+    add(db, max_attempts=3)
+    for _ in range(3):
+        db.runs.update_one({"_id": "model"}, {"$set": {"not_before": None}})
+        claim(db)
+        db.runs.update_one({"_id": "model"}, {"$set": {"lease.expires_at": datetime(2000, 1, 1, tzinfo=UTC)}})
+        assert runs.expire(db) == 1
     assert get(db)["state"] == "failed"
+    assert get(db)["error"]["message"] == "tried 3 times; last: the worker stopped renewing its lease"
 
 
 def test_a_run_that_loses_worker_after_worker_comes_back_ever_later(db):

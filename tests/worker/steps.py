@@ -2,12 +2,16 @@
 
 `python -m tests.worker.steps KILL worker ...` is `repro worker ...`, but a run that is named after a step below
 ends (or, with STOP, stops) its worker right after that step. The product has no hooks: its functions are wrapped.
+
+With STRIKES, a folder, in the environment, a worker is struck at a step of any run for which there is a file
+`STEP@RUN` there; the file is gone then, so that the run's next worker is not struck again.
 """
 
 import functools
 import json
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -16,6 +20,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+STRIKES = os.environ.get("STRIKES")
 OUTPUTS = ("deep/noise.bin", "text.txt")
 EARLY = ["config.json"]
 FULL = [*OUTPUTS, "config.json"]
@@ -66,28 +71,41 @@ def _after(owner, attribute, step_of):
     @functools.wraps(call)
     def wrapped(*arguments):
         result = call(*arguments)
-        step, run = step_of(result, *arguments)
-        if step == run:
-            _strike()
+        _strike_at(*step_of(result, *arguments))
         return result
 
     setattr(owner, attribute, wrapped)
 
 
-def _strike():
-    signal.raise_signal(signal.Signals[f"SIG{sys.argv[1]}"])  # to this thread: not one line more is run
+def _strike_at(step, run):
+    """Strike, if it is this run's turn at this step."""
+    if _is_due(step, run):
+        signal.raise_signal(signal.Signals[f"SIG{sys.argv[1]}"])  # to this thread: not one line more is run
+
+
+def _is_due(step, run):
+    if STRIKES is None:
+        return step == run
+    with suppress(FileNotFoundError):
+        _strike_file(step, run).unlink()
+        return True
+    return False
+
+
+def _strike_file(step, run):
+    return Path(STRIKES) / f"{step}@{run}"
 
 
 def _when_the_stage_is_heard(attempt):
     while not attempt.progress:
         time.sleep(0.01)
-    _strike()
+    _strike_at("stage-runs", attempt.name)
 
 
 def _started(call):
     def wrapped(attempt, child):
         call(attempt, child)
-        if attempt.name == "stage-runs":
+        if _strike_file("stage-runs", attempt.name).exists() if STRIKES else attempt.name == "stage-runs":
             threading.Thread(target=_when_the_stage_is_heard, args=[attempt], daemon=True).start()
 
     return wrapped
@@ -100,6 +118,8 @@ def main():
     from worker.loop import Worker
     from worker.storage import Store
 
+    if "FAKETIME" in os.environ:  # libfaketime 0.9.10 breaks the call by which Python sleeps, but not this one
+        time.sleep = lambda seconds: select.select([], [], [], seconds)
     created = {"config.json": "config-there", "run.json": "mark-there"}
 
     def run_of(location):
@@ -120,7 +140,9 @@ def main():
         ),
     )
     _after(runs, "complete", lambda _, db, name, *more: ("completed", name))
-    if sys.argv[1] == "KILL":
+    if STRIKES:
+        runs.BACKOFF = 0.5  # among so many faults a run meets one after the other
+    elif sys.argv[1] == "KILL":
         Worker._heal = lambda worker: None  # what a victim leaves is not for the other victims
     repro(sys.argv[2:])
 

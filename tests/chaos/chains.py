@@ -1,0 +1,84 @@
+"""The runs of a storm: chains of three, submitted from files as a user does, and their fault-free results."""
+
+import json
+import threading
+import time
+from pathlib import Path
+
+from scheduler import runs, submit
+from scheduler.mongo import DriverError
+from tests.chaos import objects
+from tests.worker.conftest import Bench
+
+LINKS = "abc"
+FINAL = [state.value for state in runs.FINAL]
+
+
+def names(chain):
+    return [f"{link}{chain}" for link in LINKS]
+
+
+def write(folder, chain):
+    """The config files of a chain; the path of its last one, which names the others."""
+    source = None
+    for number, name in enumerate(names(chain)):
+        config = {"stage": "toy_slow", "seed": 3 * chain + number, "text": f"{name};"}
+        path = folder / f"{name}.json"
+        path.write_text(json.dumps(config | ({"source": source} if source else {})))
+        source = name
+    return path
+
+
+class Submitter(threading.Thread):
+    """Keeps some runs in the queue until it has had enough; what fails is submitted again, as a user would."""
+
+    def __init__(self, db, folder, history, least, unfinished):
+        super().__init__(name="submitter", daemon=True)
+        self.db, self.folder, self.history = db, folder, history
+        self.least, self.unfinished = least, unfinished
+        self.chains = self.refused = 0
+        self._enough = threading.Event()
+
+    def run(self):
+        while self.chains < self.least or not self._enough.is_set():
+            self.submit_next()
+
+    def submit_next(self):
+        """One more chain, as often as it takes."""
+        path = write(self.folder, self.chains)
+        self.history.attempted.update(names(self.chains))
+        while not self._submit(path):
+            self.refused += 1
+        self.history.acknowledged.update(names(self.chains))
+        self.chains += 1
+
+    def _submit(self, path):
+        try:
+            while self.db.runs.count_documents({"state": {"$nin": FINAL}}) > self.unfinished:
+                time.sleep(0.1)
+            submit.submit(self.db, [path], max_attempts=100)
+        except DriverError:
+            return False
+        return True
+
+    def enough(self):
+        """Ends when it has submitted all that it began."""
+        self._enough.set()
+        self.join()
+
+
+class Calm:
+    """The same chains on a queue and a store of their own, where nothing is injected; as many as were asked for."""
+
+    def __init__(self, db, folder: Path, interpreter):
+        self.bench, self.chains = Bench(db, folder, interpreter), 0
+        self.configs = folder / "configs"
+        self.configs.mkdir()
+
+    def final(self, chains):
+        if chains > self.chains:
+            paths = [write(self.configs, chain) for chain in range(self.chains, chains)]
+            submit.submit(self.bench.db, paths)
+            self.bench.work(cpus=8)  # whose stages mostly sleep
+            self.chains = chains
+        return objects.final(self.bench.db, objects.LocalObjects(self.bench.store.url))
