@@ -29,7 +29,8 @@ def load(path: Path) -> Config:
         ConfigError: the file can't be read or breaks a rule.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            data = file.read()
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror or error}") from error
     if len(data) > MAX_BYTES:
@@ -110,16 +111,25 @@ def check_item(key: str, value: Any, where: str) -> None:
         raise ConfigError(f"{where}: bad key {key!r}: letters, digits and '_', no leading digit")
     if isinstance(value, dict):
         raise ConfigError(f'{where}: "{key}" is nested; write it flat: {_flat(key, value)}')
-    for position, item in enumerate(value if isinstance(value, list) else [value]):
+    if not isinstance(value, list):
+        _check_scalar(key, value, where)
+        return
+    for position, item in enumerate(value):
         if isinstance(item, dict | list):
             inner = _flat(key, item) if isinstance(item, dict) else f'"{key}_{position}": ...'
             raise ConfigError(f'{where}: "{key}" is nested; write it flat: {inner}')
-        if isinstance(item, float) and not math.isfinite(item):
-            raise ConfigError(f'{where}: "{key}": {item} is no finite number')
-        if type(item) is int and item not in INTEGERS:
-            raise ConfigError(f'{where}: "{key}": {item} does not fit in 64 bits')
-        if isinstance(item, str) and not item.isprintable() and any(0xD800 <= ord(c) < 0xE000 for c in item):
+        _check_scalar(key, item, where)
+
+
+def _check_scalar(key: str, value: Any, where: str) -> None:
+    if isinstance(value, str):
+        if not value.isascii() and any(0xD800 <= ord(c) < 0xE000 for c in value):
             raise ConfigError(f'{where}: "{key}": half of a surrogate pair is no text')
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ConfigError(f'{where}: "{key}": {value} is no finite number')
+    elif type(value) is int and value not in INTEGERS:
+        raise ConfigError(f'{where}: "{key}": {value} does not fit in 64 bits')
 
 
 def sources(config: Config, where: str = "config") -> list[str]:
@@ -190,7 +200,9 @@ def letters(number: int) -> str:
 def _decode(text: str, where: str) -> Any:
     """JSON with every number as it stands there; NaN and the like are left for `check_item` to name their key."""
     try:
-        return json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, where), parse_int=_integer)
+        return _JSON.decode(text)
+    except _Twice as error:
+        raise ConfigError(f'{where}: "{error}" stands there twice') from error
     except RecursionError as error:
         raise ConfigError(f"{where}: nested too deeply; a config is flat") from error
 
@@ -200,13 +212,19 @@ def _integer(digits: str) -> int:
     return int(digits[:40])
 
 
-def _object(pairs: list[tuple[str, Any]], where: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ConfigError(f'{where}: "{key}" stands there twice')
-        found[key] = value
+class _Twice(Exception):
+    """A key that an object has twice."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _Twice(next(key for key in keys if keys.count(key) > 1))
     return found
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer)  # made once: a submit reads thousands
 
 
 def _flat(key: str, value: dict[str, Any]) -> str:
