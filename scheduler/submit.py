@@ -2,14 +2,14 @@
 
 import gc
 import getpass
+import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from scheduler import queries, runs
 from scheduler.mongo import Document, Queue
@@ -34,22 +34,17 @@ class Change:
         return self.conf is not None or bool(self.settings)
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A config that is to be in the queue under a name; `where` is its file, for messages."""
+class Candidate(NamedTuple):
+    """A config that is to be in the queue under a name; `where` is its file."""
 
     name: str
     config: Config
     where: str
+    sources: list[str]
     base: str = ""  # what the letters are to follow, if the name is still to be found
 
-    @cached_property
-    def sources(self) -> list[str]:
-        return configs.sources(self.config, self.where)
 
-
-@dataclass(frozen=True)
-class Submitted:
+class Submitted(NamedTuple):
     name: str
     state: str
     new: bool
@@ -165,21 +160,30 @@ def submitter() -> str:
 
 
 def _candidate(path: Path, change: Change) -> Candidate:
-    name = configs.check_name(path.stem, str(path))
+    where = str(path)
+    name = configs.check_name(path.stem, where)
     before = configs.load(path)
     config = configs.merge(before, change.conf, change.settings)
-    where = str(path)
-    _check(config, where, change.allow_unknown)
+    sources = _check(config, where, change.allow_unknown)
     if change.name:
-        return Candidate(configs.check_name(change.name, "--name"), config, where)
+        return Candidate(configs.check_name(change.name, "--name"), config, where, sources)
     # A merge that changes nothing is the file itself.
-    changed = change.merges and configs.canonical(before) != configs.canonical(config)
-    return Candidate(f"{name} as changed", config, where, base=name) if changed else Candidate(name, config, where)
+    if change.merges and configs.canonical(before) != configs.canonical(config):
+        return Candidate(f"{name} as changed", config, where, sources, base=name)
+    return Candidate(name, config, where, sources)
 
 
-def _check(config: Config, where: str, allow_unknown: bool) -> None:
+def _check(config: Config, where: str, allow_unknown: bool) -> list[str]:
+    """See that a config keeps all rules; returns its sources."""
     configs.check(config, where)
     check_keys(config, registry.keys(str(config["stage"]), where), where, allow_unknown)
+    return configs.sources(config, where)
+
+
+def _beside(where: str, name: str) -> str:
+    """The file of another config in the same folder."""
+    folder, slash, _ = where.rpartition(os.sep)
+    return f"{folder}{slash}{name}.json"
 
 
 def _with_sources(asked: Sequence[Candidate], allow_unknown: bool) -> dict[str, Candidate]:
@@ -192,14 +196,12 @@ def _with_sources(asked: Sequence[Candidate], allow_unknown: bool) -> dict[str, 
     while waiting:
         child = waiting.pop()
         for source in child.sources:
-            path = Path(child.where).with_name(f"{source}.json")
-            where = str(path)
-            if where in read or not path.exists():
+            where = _beside(child.where, source)
+            if where in read or not Path(where).exists():
                 continue
             read.add(where)
-            config = configs.load(path)
-            _check(config, where, allow_unknown)
-            candidate = Candidate(source, config, where)
+            config = configs.load(Path(where))
+            candidate = Candidate(source, config, where, _check(config, where, allow_unknown))
             _check_same(found.setdefault(source, candidate), candidate)
             waiting.append(candidate)
     return found
@@ -214,7 +216,7 @@ def _sources_first(files: Mapping[str, Candidate], known: Mapping[str, Document]
     for candidate in files.values():
         for source in candidate.sources:
             if source not in files and source not in known:
-                beside = Path(candidate.where).parent / f"{source}.json"
+                beside = _beside(candidate.where, source)
                 raise ConfigError(f'{candidate.where}: source "{source}" is neither in the queue nor a file: {beside}')
     try:
         names = list(
@@ -234,7 +236,7 @@ def _settle_name(
     name = same[0] if same else configs.next_letter(candidate.base, lettered.keys() | taken)
     if same:
         known.update(queries.identities(db, [name]))
-    return Candidate(name, candidate.config, candidate.where)
+    return candidate._replace(name=name, base="")
 
 
 def _check_immutable(candidate: Candidate, digest: str, there: Document | None) -> None:
