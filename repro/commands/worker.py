@@ -33,6 +33,7 @@ def worker(gpus: str, cpus: int, burst: bool, max_runs: int | None, max_idle: fl
     store = LocalStore(settings.store)
     store.check()
     runs.create_indexes(db)
+    fleet.create_indexes(db)
     fleet.fix_store(db, settings.store)
     report = Bars() if sys.stderr.isatty() else Lines()
     try:
