@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from scheduler import embedded, runs
 from scheduler.mongo import connect
 from scheduler.settings import Settings
 from scheduler.submit import submit
+from worker.pace import Pace
 
 CLAIMS = 400
+ROUNDS = 5
 
 
 def main() -> None:
@@ -43,47 +46,72 @@ def main() -> None:
 
 
 def compare_submit(db: Any, folder: Path, count: int) -> None:
-    """Chains of two: a dataset, and a tenth as many models on it as there are configs."""
-    write_configs(folder, count)
-    db.runs.drop()
-    runs.create_indexes(db)
-    began = time.perf_counter()
-    submit(db, sorted(folder.glob("*.json")))
-    ours = time.perf_counter() - began
-    documents = list(db.runs.find())
-    assert len(documents) == count
-    db.runs.drop()
-    runs.create_indexes(db)
-    began = time.perf_counter()
-    db.runs.insert_many(documents)
-    raw = time.perf_counter() - began
-    print(f"submit of {count:6} configs: {ours:.2f} s, raw insert_many {raw:.2f} s, ratio {ours / raw:.2f}")
+    """Chains of two, a dataset and a model on it, alternating with a raw insert of the same documents."""
+    paths = write_configs(folder, count)
+    ours, raw = [], []
+    for _ in range(ROUNDS):
+        empty(db)
+        ours.append(timed(partial(submit, db, paths)))
+        documents = list(db.runs.find())
+        assert len(documents) == count
+        empty(db)
+        raw.append(timed(partial(db.runs.insert_many, documents)))
+    first, best, bare = ours[0], min(ours), min(raw)
+    print(
+        f"submit of {count:6} configs: best {best:.3f} s, raw insert_many {bare:.3f} s, ratio {best / bare:.2f}, "
+        f"of medians {statistics.median(ours) / statistics.median(raw):.2f}; the first {first:.3f} s"
+    )
 
 
-def write_configs(folder: Path, count: int) -> None:
+def empty(db: Any) -> None:
+    db.runs.drop()
+    runs.create_indexes(db)
+
+
+def timed(call: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def write_configs(folder: Path, count: int) -> list[Path]:
     folder.mkdir()
     for number in range(count // 2):
         data = {"stage": "make_dataset", "images": "digits/**/*.png", "seed": number}
         model = {"stage": "train", "source": f"d{number}", "epochs": 5, "lr": 1e-3, "seed": number}
         (folder / f"d{number}.json").write_text(json.dumps(data))
         (folder / f"m{number}.json").write_text(json.dumps(model))
+    return sorted(folder.glob("*.json"))
 
 
 def compare_claims(db: Any, settings: Settings, processes: int) -> None:
     """Claim and done, ours and a bare loop with the same write concern, alternating."""
     rates: dict[str, list[float]] = {"ours": [], "bare": []}
     slowest: dict[str, list[float]] = {"ours": [], "bare": []}
-    for kind in ("bare", "ours") * 3:
+    conflicts: dict[str, list[float]] = {"ours": [], "bare": []}
+    for kind in ("bare", "ours") * ROUNDS:
         refill(db, CLAIMS * min(processes, 8))
+        before = write_conflicts(db)
         seconds, waits = in_processes(settings, kind, processes)
+        conflicts[kind].append((write_conflicts(db) - before) / len(waits))
         rates[kind].append(len(waits) / seconds)
-        slowest[kind].append(statistics.quantiles(waits, n=100)[98])
-    ours, bare = max(rates["ours"]), max(rates["bare"])
-    p99 = {kind: min(found) * 1e3 for kind, found in slowest.items()}
+        slowest[kind].append(statistics.quantiles(waits, n=100)[98] * 1e3)
     print(
-        f"claim and done, {processes:2} claimers: {ours:6.0f}/s, bare {bare:6.0f}/s, ratio {ours / bare:.2f}; "
-        f"p99 of a claim {p99['ours']:.1f} ms, bare {p99['bare']:.1f} ms"
+        f"claim and done, {processes:2} claimers: {compared(rates, 'claims a second', max)}; "
+        f"{compared(slowest, 'ms p99 of a claim', min)}; "
+        f"{statistics.median(conflicts['ours']):.2f} write conflicts a claim, "
+        f"bare {statistics.median(conflicts['bare']):.2f}"
     )
+
+
+def compared(found: dict[str, list[float]], unit: str, choose: Callable[[list[float]], float]) -> str:
+    ours, bare = choose(found["ours"]), choose(found["bare"])
+    medians = statistics.median(found["ours"]) / statistics.median(found["bare"])
+    return f"best {ours:.0f} {unit}, bare {bare:.0f}, ratio {ours / bare:.2f}, of medians {medians:.2f}"
+
+
+def write_conflicts(db: Any) -> int:
+    return int(db.client.admin.command("serverStatus")["metrics"]["operation"]["writeConflicts"])
 
 
 def refill(db: Any, count: int) -> None:
@@ -95,7 +123,8 @@ def refill(db: Any, count: int) -> None:
 def in_processes(settings: Settings, kind: str, processes: int) -> tuple[float, list[float]]:
     context = get_context("spawn")
     barrier, results = context.Barrier(processes + 1), context.SimpleQueue()
-    workers = [context.Process(target=drain, args=(settings, kind, barrier, results)) for _ in range(processes)]
+    words = (settings, kind, processes, barrier, results)
+    workers = [context.Process(target=drain, args=words) for _ in range(processes)]
     for worker in workers:
         worker.start()
     barrier.wait()
@@ -107,9 +136,11 @@ def in_processes(settings: Settings, kind: str, processes: int) -> tuple[float, 
     return seconds, waits
 
 
-def drain(settings: Settings, kind: str, barrier: Any, results: Any) -> None:
+def drain(settings: Settings, kind: str, processes: int, barrier: Any, results: Any) -> None:
     db = connect(settings)
-    take = {"ours": claim_and_complete, "bare": bare_claim_and_done}[kind]
+    pace = Pace()
+    pace.workers = processes
+    take = {"ours": partial(claim_and_complete, pace=pace), "bare": bare_claim_and_done}[kind]
     barrier.wait()
     waits = []
     while (seconds := take(db)) is not None:
@@ -118,12 +149,14 @@ def drain(settings: Settings, kind: str, barrier: Any, results: Any) -> None:
     db.client.close()
 
 
-def claim_and_complete(db: Any) -> float | None:
+def claim_and_complete(db: Any, pace: Pace) -> float | None:
+    """As a worker does that has heard of so many others."""
     began = time.perf_counter()
-    run = runs.claim(db, "worker", (0,), 30)
+    run = runs.claim(db, "worker", (0,), 30, draw=pace.draw())
     seconds = time.perf_counter() - began
     if run is None:
         return None
+    pace.claimed(run)
     runs.complete(db, run["_id"], run["lease"]["token"], "file:///nowhere", {"outputs": []})
     return seconds
 
@@ -156,11 +189,24 @@ def compare_full_queue(db: Any, finished: int) -> None:
         lambda i: runs.document(f"g{i}", {"stage": "train", "gpus": 8}, str(i), [], [], priority=9),
     )
     runs.submit(db, [runs.document(f"r{i}", {"stage": "train"}, str(i), [], []) for i in range(CLAIMS)])
+    plan(db)
     full = median_claim(db)
     print(
         f"claim p50: empty {empty * 1e3:.2f} ms; with {finished} finished and {finished // 10} pending that do not fit "
         f"{full * 1e3:.2f} ms, ratio {full / empty:.2f}"
     )
+
+
+def plan(db: Any) -> None:
+    """What the server says that it does for a claim."""
+    query = {"findAndModify": "runs", "query": runs.claimable((0, 1)), "sort": dict(runs.CLAIM_ORDER), "new": True}
+    found = db.command("explain", query | {"update": {"$set": {"state": "running"}}}, verbosity="executionStats")
+    stats, stages, stage = found["executionStats"], [], found["queryPlanner"]["winningPlan"]
+    while stage:
+        stages.append(stage["stage"] + (f" of index {stage['indexName']}" if "indexName" in stage else ""))
+        stage = stage.get("inputStage") or next(iter(stage.get("inputStages", [])), None)
+    examined = f"{stats['totalKeysExamined']} index keys and {stats['totalDocsExamined']} documents examined"
+    print(f"plan of a claim: {' <- '.join(stages)}; {examined}")
 
 
 def fill(db: Any, count: int, make: Callable[[int], Any]) -> None:
@@ -173,7 +219,7 @@ def fill(db: Any, count: int, make: Callable[[int], Any]) -> None:
 
 def median_claim(db: Any) -> float:
     waits = []
-    while (seconds := claim_and_complete(db)) is not None:
+    while (seconds := claim_and_complete(db, Pace())) is not None:
         waits.append(seconds)
     assert len(waits) == CLAIMS
     return statistics.median(waits)

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from pymongo import ReturnDocument
+from pymongo import IndexModel, ReturnDocument
 
+from scheduler import mongo
 from scheduler.mongo import Document, Queue
 from stages.errors import ReproError
 
@@ -43,14 +44,24 @@ def _check_same(fixed: Document | None, url: str) -> None:
         )
 
 
-def announce(db: Queue, worker: str, cards: Sequence[str], cpus: int) -> bool:
+def create_indexes(db: Queue) -> None:
+    """Let the server forget a worker that has been silent for the length of its lease, within a minute or two."""
+    mongo.create_indexes(db.workers, [IndexModel("expires_at", name="gone", expireAfterSeconds=0)])
+
+
+def announce(db: Queue, worker: str, cards: Sequence[str], cpus: int, lease: float = 30) -> bool:
     """Say, or say again, that a worker is alive and what it has; True if somebody asked it to drain."""
     has = {"cards": {"$literal": list(cards)}, "cpus": {"$literal": cpus}}
-    update = [{"$set": has | {"seen_at": "$$NOW"}}]
+    update = [{"$set": has | {"seen_at": "$$NOW", "expires_at": {"$add": ["$$NOW", round(lease * 1000)]}}}]
     found: Document | None = db.workers.find_one_and_update(
         {"_id": worker}, update, upsert=True, return_document=ReturnDocument.AFTER
     )
     return bool(found and found.get("drain"))
+
+
+def size(db: Queue) -> int:
+    """About how many workers are alive: a figure that the server has at hand, and is slow to take the dead from."""
+    return db.workers.estimated_document_count()
 
 
 def drain(db: Queue, workers: Sequence[str]) -> None:

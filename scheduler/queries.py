@@ -1,8 +1,7 @@
 """Every read of run documents that commands and workers make."""
 
 import re
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +10,7 @@ from scheduler.runs import CLAIM_ORDER, FINAL, LIVE, State, claimable
 from stages.errors import ReproError
 
 STATES = [state.value for state in State]
+NEWS_MS = 2000  # how long the server holds a question for news that it has no answer to
 
 
 def run(db: Queue, name: str) -> Document:
@@ -98,6 +98,8 @@ def _reason(document: Document, states: Mapping[str, str], now: datetime) -> str
 def ready_sources(db: Queue) -> list[str]:
     """Done runs that some waiting run still waits for: their releaser died in between."""
     names = db.runs.distinct("waiting_for", {"state": State.WAITING.value})
+    if not names:
+        return []
     return [d["_id"] for d in db.runs.find({"_id": {"$in": names}, "state": State.DONE.value}, {"_id": 1})]
 
 
@@ -106,10 +108,10 @@ def first_in_line(db: Queue, gpus: Sequence[int]) -> Document | None:
     return db.runs.find_one(claimable(gpus), {"gpus": 1, "sources": 1}, sort=CLAIM_ORDER)
 
 
-def pending_news(db: Queue, stop: threading.Event) -> Iterator[None]:
-    """Yields whenever a run has become pending, until `stop`. A hint only: news may be lost, so polling goes on.
+def pending_news(db: Queue, over: Callable[[], bool]) -> Iterator[None]:
+    """Yields at once, and whenever a run has become pending, until it is `over`, which it asks every few seconds.
 
-    Ends at once on a standalone server, which has no change streams.
+    A hint only: news may be lost, so polling goes on. A standalone server has no change streams and raises.
     """
     is_pending = {"fullDocument.state": State.PENDING.value}
     became_pending = {"updateDescription.updatedFields.state": State.PENDING.value}
@@ -117,8 +119,9 @@ def pending_news(db: Queue, stop: threading.Event) -> Iterator[None]:
         {"$match": {"$or": [{"operationType": "insert", **is_pending}, became_pending]}},
         {"$project": {"_id": 1}},
     ]
-    with db.runs.watch(wanted, max_await_time_ms=500) as news:
-        while not stop.is_set():
+    with db.runs.watch(wanted, max_await_time_ms=NEWS_MS) as news:
+        yield  # for what became pending before the stream was there
+        while not over():
             if news.try_next() is not None:
                 yield
 

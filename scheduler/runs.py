@@ -24,10 +24,10 @@ for liveness; what a late worker may write is decided by its token alone.
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, WriteConcernError
 
 from scheduler import mongo
 from scheduler.mongo import Document, Queue, server_time
@@ -172,8 +172,29 @@ def claimable(gpus: Sequence[int]) -> Document:
     }
 
 
-def claim(db: Queue, worker: str, gpus: Sequence[int], lease: float, token: str | None = None) -> Document | None:
-    """pending -> running, with a fresh token: the first by priority, then age, that needs one of these GPU counts."""
+class Draw(NamedTuple):
+    """For a claim among many: any one of about the first `among` runs of this priority, instead of the first.
+
+    All who claim at once want the first; one gets it, and the server lets the others look again and again.
+    """
+
+    priority: int
+    among: int
+
+    def passing_over(self, guard: Document) -> Document:
+        """The guard; runs of this priority meet it with a chance of 1 in `among` each, those of a higher one surely."""
+        chance = {"$lt": [{"$rand": {}}, 1 / self.among]}
+        chosen = {"$expr": {"$or": [{"$gt": ["$priority", self.priority]}, chance]}}
+        return {"$and": [guard, {"priority": {"$gte": self.priority}}, chosen]}
+
+
+def claim(
+    db: Queue, worker: str, gpus: Sequence[int], lease: float, token: str | None = None, draw: Draw | None = None
+) -> Document | None:
+    """pending -> running, with a fresh token: the first by priority, then age, that needs one of these GPU counts.
+
+    With a `draw` it may be one a little behind the first; never one of a lower priority before one of a higher.
+    """
     holder = {"token": token or new_token(), "worker": worker}
     update: Pipeline = [
         {
@@ -189,7 +210,27 @@ def claim(db: Queue, worker: str, gpus: Sequence[int], lease: float, token: str 
         {"$unset": ["progress", "log_tail", "error", "finished_at", "aside"]},
     ]
     guard = claimable(gpus)
-    return db.runs.find_one_and_update(guard, update, sort=CLAIM_ORDER, return_document=ReturnDocument.AFTER)
+    found = _first_updated(db, draw.passing_over(guard), update) if draw else None
+    return found or _first_updated(db, guard, update)
+
+
+def _first_updated(db: Queue, guard: Document, update: Pipeline) -> Document | None:
+    """`find_one_and_update` that the driver does not send again: for one that it may, the server keeps a copy of the
+    document. Whoever lost the reply to a claim asks with its token."""
+    reply = db.command(
+        "findAndModify",
+        db.runs.name,
+        query=guard,
+        sort=dict(CLAIM_ORDER),
+        update=update,
+        new=True,
+        writeConcern=db.write_concern.document,
+        codec_options=db.codec_options,
+    )
+    if failure := reply.get("writeConcernError"):  # it is applied, but a fail-over may undo it
+        raise WriteConcernError(failure["errmsg"], failure["code"], failure)
+    found: Document | None = reply["value"]
+    return found
 
 
 def set_aside(db: Queue, name: str, worker: str, seconds: float) -> bool:

@@ -1,13 +1,15 @@
 """Config files -> runs: sources first, everything checked before anything is inserted."""
 
+import gc
 import getpass
+import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from scheduler import queries, runs
 from scheduler.mongo import Document, Queue
@@ -32,22 +34,17 @@ class Change:
         return self.conf is not None or bool(self.settings)
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A config that is to be in the queue under a name; `where` is its file, for messages."""
+class Candidate(NamedTuple):
+    """A config that is to be in the queue under a name; `where` is its file."""
 
     name: str
     config: Config
     where: str
+    sources: list[str]
     base: str = ""  # what the letters are to follow, if the name is still to be found
 
-    @cached_property
-    def sources(self) -> list[str]:
-        return configs.sources(self.config, self.where)
 
-
-@dataclass(frozen=True)
-class Submitted:
+class Submitted(NamedTuple):
     name: str
     state: str
     new: bool
@@ -76,7 +73,7 @@ def plan(db: Queue, paths: Sequence[Path], change: Change) -> Plan:
     asked = [_candidate(path, change) for path in paths]
     if change.name and len(asked) > 1:
         raise ConfigError("--name: one name can't serve several configs; submit them one by one")
-    files = _with_sources(asked, [path.parent for path in paths], change.allow_unknown)
+    files = _with_sources(asked, change.allow_unknown)
     known = queries.identities(db, files.keys() | {s for c in files.values() for s in c.sources})
     order = _sources_first(files, known)
     prints = {name: str(d["fingerprint"]) for name, d in known.items() if name not in files}
@@ -99,17 +96,31 @@ def submit(db: Queue, paths: Sequence[Path], change: Change | None = None, **opt
     runs.create_indexes(db)
     change, options = change or Change(), {"submitted_by": submitter()} | options
     states: dict[str, str] = {}
-    while True:
-        ready = plan(db, paths, change)
-        documents = _documents(ready, options)
-        # Where another submitter was quicker, the next plan finds its run there: with the same content it is
-        # ours too; with other content the name is refused, or the next letter taken.
-        taken = runs.submit(db, documents) if documents else []
-        states |= {str(d["_id"]): str(d["state"]) for d in documents if d["_id"] not in taken}
-        if not taken:
-            break
-    _release_what_ended_meanwhile(db, ready, documents)
-    return [_submitted(candidate.name, states, ready.known) for candidate in ready.order]
+    with _no_garbage_collection():
+        while True:
+            ready = plan(db, paths, change)
+            documents = _documents(ready, options)
+            # Where another submitter was quicker, the next plan finds its run there: with the same content it is
+            # ours too; with other content the name is refused, or the next letter taken.
+            taken = runs.submit(db, documents) if documents else []
+            states |= {str(d["_id"]): str(d["state"]) for d in documents if d["_id"] not in taken}
+            if not taken:
+                break
+        _release_what_ended_meanwhile(db, ready, documents)
+        return [_submitted(candidate.name, states, ready.known) for candidate in ready.order]
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Thousands of configs are a hundred thousand objects that all stay: to look through them for garbage again
+    and again would take a third of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _documents(ready: Plan, options: Document) -> list[Document]:
@@ -149,41 +160,50 @@ def submitter() -> str:
 
 
 def _candidate(path: Path, change: Change) -> Candidate:
-    name = configs.check_name(path.stem, str(path))
+    where = str(path)
+    name = configs.check_name(path.stem, where)
     before = configs.load(path)
     config = configs.merge(before, change.conf, change.settings)
-    where = str(path)
-    _check(config, where, change.allow_unknown)
+    sources = _check(config, where, change.allow_unknown)
     if change.name:
-        return Candidate(configs.check_name(change.name, "--name"), config, where)
+        return Candidate(configs.check_name(change.name, "--name"), config, where, sources)
     # A merge that changes nothing is the file itself.
-    changed = change.merges and configs.canonical(before) != configs.canonical(config)
-    return Candidate(f"{name} as changed", config, where, base=name) if changed else Candidate(name, config, where)
+    if change.merges and configs.canonical(before) != configs.canonical(config):
+        return Candidate(f"{name} as changed", config, where, sources, base=name)
+    return Candidate(name, config, where, sources)
 
 
-def _check(config: Config, where: str, allow_unknown: bool) -> None:
+def _check(config: Config, where: str, allow_unknown: bool) -> list[str]:
+    """See that a config keeps all rules; returns its sources."""
     configs.check(config, where)
     check_keys(config, registry.keys(str(config["stage"]), where), where, allow_unknown)
+    return configs.sources(config, where)
 
 
-def _with_sources(asked: Sequence[Candidate], folders: Sequence[Path], allow_unknown: bool) -> dict[str, Candidate]:
+def _beside(where: str, name: str) -> str:
+    """The file of another config in the same folder."""
+    folder, slash, _ = where.rpartition(os.sep)
+    return f"{folder}{slash}{name}.json"
+
+
+def _with_sources(asked: Sequence[Candidate], allow_unknown: bool) -> dict[str, Candidate]:
     """The candidates and, from the files beside them, their sources, by name."""
     found: dict[str, Candidate] = {}
     for candidate in asked:
         _check_same(found.setdefault(candidate.name, candidate), candidate)
-    waiting = [(source, folder) for c, folder in zip(asked, folders, strict=True) for source in c.sources]
-    read = {Path(candidate.where) for candidate in found.values() if not candidate.base}
+    waiting = [candidate for candidate in asked if candidate.sources]
+    read = {candidate.where for candidate in found.values() if not candidate.base}
     while waiting:
-        source, folder = waiting.pop()
-        path = folder / f"{source}.json"
-        if path in read or not path.exists():
-            continue
-        read.add(path)
-        config = configs.load(path)
-        _check(config, str(path), allow_unknown)
-        candidate = Candidate(source, config, str(path))
-        _check_same(found.setdefault(source, candidate), candidate)
-        waiting += [(further, folder) for further in candidate.sources]
+        child = waiting.pop()
+        for source in child.sources:
+            where = _beside(child.where, source)
+            if where in read or not Path(where).exists():
+                continue
+            read.add(where)
+            config = configs.load(Path(where))
+            candidate = Candidate(source, config, where, _check(config, where, allow_unknown))
+            _check_same(found.setdefault(source, candidate), candidate)
+            waiting.append(candidate)
     return found
 
 
@@ -196,7 +216,7 @@ def _sources_first(files: Mapping[str, Candidate], known: Mapping[str, Document]
     for candidate in files.values():
         for source in candidate.sources:
             if source not in files and source not in known:
-                beside = Path(candidate.where).parent / f"{source}.json"
+                beside = _beside(candidate.where, source)
                 raise ConfigError(f'{candidate.where}: source "{source}" is neither in the queue nor a file: {beside}')
     try:
         names = list(
@@ -216,7 +236,7 @@ def _settle_name(
     name = same[0] if same else configs.next_letter(candidate.base, lettered.keys() | taken)
     if same:
         known.update(queries.identities(db, [name]))
-    return Candidate(name, candidate.config, candidate.where)
+    return candidate._replace(name=name, base="")
 
 
 def _check_immutable(candidate: Candidate, digest: str, there: Document | None) -> None:

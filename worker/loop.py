@@ -17,14 +17,14 @@ from scheduler.mongo import DriverError, Queue, reachable
 from stages.errors import Unreachable
 from worker.execute import Attempt, Done, Executor, Failed, Faulted, Outcome, Stopped
 from worker.lease import Keeper
+from worker.pace import Pace
 from worker.prefetch import Prefetcher
 from worker.report import Report
 from worker.slots import Slots
 from worker.wake import Bell, Waker
 
-POLL = 0.5  # seconds between looks of an idle worker, jittered
-HEAL = 1.0  # seconds between two looks for what dead workers left, jittered
 ASIDE = 10.0  # seconds for which cards are kept free for a big run, if this is not said again
+LINGER = 5.0  # seconds for which a worker that was idle follows the news of runs, however busy it is
 TICK = 0.2  # seconds between refreshes of what is shown
 HANDED_BACK = Stopped("handed back", hand_back=True)
 
@@ -53,10 +53,14 @@ class Worker:
         self.name = f"{socket.gethostname()}:{getpid()}"
         self.keeper = Keeper(db, options.lease, self._announce)
         self._running: dict[Future[Outcome], Attempt] = {}
-        self._ended = Bell()  # or something else that is worth a look
-        self._waker = Waker(db, self._ended)
+        self._bell = Bell()  # a run has ended, or something else is worth a look
+        self._pace = Pace()
+        self._waker = Waker(db, self._bell, self._pace)
         self._prefetcher = Prefetcher(db, executor)
-        self._heal_at = 0.0
+        self._again = self._pace.poll()  # seconds between looks for a run that fits, should the bell not ring before
+        self._look_at = 0.0
+        self._aside = False  # this worker keeps cards free for a run that needs more
+        self._healed_at = 0.0
         self._interrupts = 0
         self._drained = False
         self._claimed = 0
@@ -86,9 +90,11 @@ class Worker:
                 fleet.depart(self.db, self.name)
 
     def _announce(self) -> None:
-        self._drained = fleet.announce(self.db, self.name, self.slots.all_cards, self.slots.all_cpus)
+        has = self.slots.all_cards, self.slots.all_cpus
+        self._drained = fleet.announce(self.db, self.name, *has, self.options.lease)
+        self._pace.workers = max(1, fleet.size(self.db))
         if self._drained:
-            self._ended.set()
+            self._bell.set()
 
     def _step_or_wait_for_the_server(self, threads: ThreadPoolExecutor) -> bool:
         """Runs go on while MongoDB is away; what has ended is delivered when it is back."""
@@ -106,10 +112,18 @@ class Worker:
         if self._interrupts > 1:
             self._hand_everything_back()
             return False
-        while self._may_claim() and (attempt := self._claim()):
-            self._start(threads, attempt)
+        self._start_what_fits(threads)
         self._heal_if_due()
         return bool(self._running) or not self._finished()
+
+    def _start_what_fits(self, threads: ThreadPoolExecutor) -> None:
+        while self._may_claim() and time.monotonic() >= self._look_at:
+            if attempt := self._claim():
+                self._start(threads, attempt)
+            else:
+                self._again = min(self._pace.poll(), ASIDE / 3) if self._aside else self._pace.poll()
+                self._look_at = time.monotonic() + self._again
+                self._waker.listen(self._again + LINGER)
 
     def _may_claim(self) -> bool:
         return not self._leaving() and bool(self.slots.fitting())
@@ -130,8 +144,8 @@ class Worker:
         return not queries.claimable_later(self.db, self.slots.possible())
 
     def _heal_if_due(self) -> None:
-        if time.monotonic() >= self._heal_at:
-            self._heal_at = time.monotonic() + HEAL * random.uniform(0.5, 1.5)
+        if time.monotonic() - self._healed_at >= self._pace.heal():
+            self._healed_at = time.monotonic()
             self._heal()
 
     def _heal(self) -> None:
@@ -144,32 +158,34 @@ class Worker:
         found = queries.held_with(self.db, self._token) if self._token else None
         if found is None:
             self._token = runs.new_token()
-            found = runs.claim(self.db, self.name, self._claimable(), self.options.lease, self._token)
+            fitting, draw = self._claimable(), self._pace.draw()
+            found = runs.claim(self.db, self.name, fitting, self.options.lease, self._token, draw)
         sources = queries.sources(self.db, found) if found else {}
         self._token = None
         if found is None:
             return None
         self._claimed += 1
+        self._pace.claimed(found)
         return Attempt(found, self.slots.take(found["gpus"]), sources)
 
     def _claimable(self) -> list[int]:
         """The GPU counts to claim now. While some cards are busy and the first in line needs more than are free,
         smaller runs must not keep taking the cards that it waits for: one worker keeps its own free for it."""
         free, cards = self.slots.fitting(), len(self.slots.all_cards)
+        self._aside = False
         if not 0 < len(self.slots.cards) < cards:
             return free
         first = queries.first_in_line(self.db, range(1, cards + 1))
         too_big = first is not None and first["gpus"] > len(self.slots.cards)
-        if first is not None and too_big and runs.set_aside(self.db, first["_id"], self.name, ASIDE):
-            return [count for count in free if count == 0]
-        return free
+        self._aside = first is not None and too_big and runs.set_aside(self.db, first["_id"], self.name, ASIDE)
+        return [count for count in free if count == 0] if self._aside else free
 
     def _start(self, threads: ThreadPoolExecutor, attempt: Attempt) -> None:
         self.keeper.add(attempt)
         self.report.started(attempt)
         future = threads.submit(self.executor.execute, attempt)
         self._running[future] = attempt
-        future.add_done_callback(lambda _: self._ended.set())
+        future.add_done_callback(lambda _: self._bell.set())
 
     def _enforce_limits(self) -> None:
         for attempt in self._running.values():
@@ -177,7 +193,7 @@ class Worker:
                 attempt.stop(Failed(error))
 
     def _settle_ended(self) -> None:
-        self._ended.clear()
+        self._bell.clear()
         for future in [future for future in self._running if future.done()]:
             self._settle(self._running[future], future.result())
             del self._running[future]
@@ -200,14 +216,18 @@ class Worker:
         """Until a run ends, or it is time to look again."""
         if self._running:
             self.report.tick(list(self._running.values()))
-        rang = self._ended.wait(TICK if self._running else POLL * random.uniform(0.5, 1.5))
-        if self._running and not rang and not self._leaving():
+        rang = self._bell.wait(TICK if self._running else self._again)
+        if rang and not self._running:
+            time.sleep(self._pace.spread())  # the others have heard it too
+        if rang or not self._running:
+            self._look_at = 0.0
+        elif not self._leaving():
             with contextlib.suppress(DriverError):  # the next step says that MongoDB is away
                 self._prefetcher.look(self.slots.possible())
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self._interrupts += 2 if number == signal.SIGTERM else 1
-        self._ended.set()
+        self._bell.set()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

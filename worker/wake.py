@@ -2,13 +2,13 @@
 
 import contextlib
 import queue
-import random
 import threading
+import time
 
 from scheduler import queries
 from scheduler.mongo import DriverError, Queue
+from worker.pace import Pace
 
-SPREAD = 0.02  # seconds over which the workers that one event wakes spread their claims
 RETRY = 2.0  # seconds until the next try for a stream that broke or that the server does not have
 
 
@@ -22,11 +22,12 @@ class Bell:
         self._rings.put(None)
 
     def wait(self, seconds: float) -> bool:
-        """Whether it rang in time."""
-        with contextlib.suppress(queue.Empty):
+        """True if it rang, False if the time has passed."""
+        try:
             self._rings.get(timeout=seconds)
-            return True
-        return False
+        except queue.Empty:
+            return False
+        return True
 
     def clear(self) -> None:
         with contextlib.suppress(queue.Empty):
@@ -35,21 +36,41 @@ class Bell:
 
 
 class Waker(threading.Thread):
-    """Sets an event at every news. The worker's own polls find what it misses."""
+    """Rings at every news, while its worker wants some. The worker's own polls find what it misses.
 
-    def __init__(self, db: Queue, woken: Bell) -> None:
+    Each stream costs the server work for everything that is written, so a busy worker has none.
+    """
+
+    def __init__(self, db: Queue, bell: Bell, pace: Pace) -> None:
         super().__init__(name="wake", daemon=True)
-        self.db, self.woken = db, woken
-        self._ending = threading.Event()
+        self.db, self.bell, self.pace = db, bell, pace
+        self._wanted = threading.Event()
+        self._until = 0.0
+        self._ending = False
+
+    def listen(self, seconds: float) -> None:
+        """Follow the news for so long from now."""
+        self._until = time.monotonic() + seconds
+        self._wanted.set()
 
     def run(self) -> None:
-        while not self._ending.wait(random.uniform(0, RETRY / 100)):
-            try:
-                for _ in queries.pending_news(self.db, self._ending):
-                    self._ending.wait(random.uniform(0, SPREAD))
-                    self.woken.set()
-            except DriverError:
-                self._ending.wait(RETRY)
+        while not self._ending:
+            self._wanted.wait()
+            self._wanted.clear()
+            if not self._over():
+                self._follow()
+
+    def _follow(self) -> None:
+        try:
+            for _ in queries.pending_news(self.db, self._over):
+                self.bell.set()
+        except DriverError:
+            time.sleep(RETRY)
+            self._wanted.set()
+
+    def _over(self) -> bool:
+        return self._ending or time.monotonic() > self._until or not self.pace.listens
 
     def stop(self) -> None:
-        self._ending.set()
+        self._ending = True
+        self._wanted.set()

@@ -46,6 +46,7 @@ def worker(
     store.objects.check()
     runs.create_indexes(db)
     logs.create_indexes(db)
+    fleet.create_indexes(db)
     report = Bars() if sys.stderr.isatty() else Lines()
     known = fleet.check_store(db, settings.store) or {}
     creates_once = known["creates_once"] if "creates_once" in known else store.probe()

@@ -1,14 +1,17 @@
 """Every transition of the run store against a real mongod: what it changes, what it refuses, who wins a race."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
+from pymongo import WriteConcern
+from pymongo.errors import WriteConcernError
 
 from scheduler import queries, runs
 from scheduler.mongo import server_time
-from scheduler.runs import State
+from scheduler.runs import Draw, State
 
 
 def add(db, name="model", waiting_for=(), **options):
@@ -86,6 +89,54 @@ def test_claims_go_by_priority_then_age_then_order_of_submission(db):
     runs.submit(db, [runs.document(n, {"stage": "train"}, n, [], []) for n in ("b", "a", "c")])
     add(db, "urgent", priority=5)
     assert [claim(db)["_id"] for _ in range(4)] == ["urgent", "b", "a", "c"]
+
+
+def test_a_draw_takes_any_of_about_the_first_of_a_priority(db):
+    runs.submit(db, [runs.document(f"r{i:02}", {"stage": "train"}, str(i), [], []) for i in range(60)])
+    drawn = [runs.claim(db, "w", (0,), 30, draw=Draw(0, among=4))["_id"] for _ in range(60)]
+    assert sorted(drawn) == [f"r{i:02}" for i in range(60)]
+    assert drawn != sorted(drawn)  # by chance once in 4 ** 59
+
+
+@pytest.mark.parametrize("last", [9, 5, 0])
+def test_a_draw_respects_priority_whatever_was_claimed_last(db, last):
+    for priority in (0, 5, 9):
+        for i in range(3):
+            add(db, f"p{priority}-{i}", priority=priority)
+    taken = [runs.claim(db, "w", (0,), 30, draw=Draw(last, among=50))["priority"] for _ in range(9)]
+    assert taken == [9] * 3 + [5] * 3 + [0] * 3
+    assert runs.claim(db, "w", (0,), 30, draw=Draw(last, among=50)) is None
+
+
+@pytest.mark.parametrize("unfit", [{"held": True}, {"gpus": 2}, {"not_before": datetime(2999, 1, 1, tzinfo=UTC)}])
+def test_a_draw_passes_over_what_may_not_start(db, unfit):
+    add(db, "first", **unfit)
+    assert runs.claim(db, "w", (0,), 30, draw=Draw(0, among=1)) is None
+
+
+def test_forty_drawing_claimers_of_eighty_runs_claim_each_once(db):
+    runs.submit(db, [runs.document(f"r{i}", {"stage": "train"}, str(i), [], []) for i in range(80)])
+    barrier = threading.Barrier(40)
+
+    def compete(number):
+        barrier.wait()
+        return [runs.claim(db, f"w{number}", (0,), 30, draw=Draw(0, among=16)) for _ in range(2)]
+
+    with ThreadPoolExecutor(40) as threads:
+        won = [found for pair in threads.map(compete, range(40)) for found in pair]
+    assert len({found["_id"] for found in won}) == len({found["lease"]["token"] for found in won}) == 80
+    assert {found["attempts"] for found in won} == {1}
+
+
+def test_a_claim_that_the_majority_may_not_have_is_no_claim_to_work_on(db):
+    add(db)
+    of_three = db.client.get_database(db.name, write_concern=WriteConcern(w=3))
+    token = runs.new_token()
+    with pytest.raises(WriteConcernError):
+        runs.claim(of_three, "w1", (0,), 30, token)
+    deadline = time.monotonic() + 30
+    while queries.held_with(db, token) is None:  # it was applied, and is to be seen once the majority has it
+        assert time.monotonic() < deadline
 
 
 @pytest.mark.parametrize(

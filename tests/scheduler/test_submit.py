@@ -1,5 +1,6 @@
 """Files -> runs: sources first, immutable names, letters, and nothing inserted when something is wrong."""
 
+import gc
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -155,3 +156,11 @@ def test_the_documented_query_is_answered_by_a_plain_client(database, folder, se
     with MongoClient(settings_environment["REPRO_MONGO_URL"]) as client:
         found = list(client.get_default_database().runs.find({"state": "done"}, {"location": 1}))
     assert found == [{"_id": "data", "location": "file:///x/data-1"}]
+
+
+def test_garbage_is_collected_again_after_a_submit_however_it_ends(database, folder):
+    submit(database, [folder / "model.json"])
+    assert gc.isenabled()
+    with pytest.raises(ConfigError):
+        submit(database, [write(folder, "broken", {"stage": "train", "source": "data", "epoch": 1})])
+    assert gc.isenabled()

@@ -1,87 +1,127 @@
 """An idle worker is woken by what is submitted, and does without where there are no change streams."""
 
+import math
 import threading
 import time
 
+import pytest
+from pymongo.errors import OperationFailure
+
 from scheduler import queries, runs
 from worker import loop
-from worker.wake import Waker
+from worker.pace import Pace
+from worker.wake import Bell, Waker
 
 
-def test_news_of_a_submit_and_of_a_release_wake(bench):
-    woken = threading.Event()
-    waker = Waker(bench.db, woken)
-    waker.start()
-    assert not woken.wait(0.2)
+@pytest.fixture
+def waker(bench):
+    """A waker that follows the news, and its bell."""
+    bell = Bell()
+    found = Waker(bench.db, bell, Pace())
+    found.start()
+    found.listen(3600)
+    assert bell.wait(30)  # the stream is there
+    yield bell
+    found.stop()
+    found.join(30)
+    assert not found.is_alive()
+
+
+def test_news_of_a_submit_and_of_a_release_wake(bench, waker):
     bench.submit("a", "noop")
-    assert woken.wait(10)
+    assert waker.wait(10)
     token = runs.claim(bench.db, "w", (0,), 30)["lease"]["token"]
     bench.submit("b", "noop", source=["a"])
-    woken.clear()
     runs.complete(bench.db, "a", token, "file:///x", {})
-    assert not woken.wait(0.2)
+    assert not waker.wait(0.2)
     runs.release_children(bench.db, ["a"])
-    assert woken.wait(10)
-    waker.stop()
-    waker.join()
+    assert waker.wait(10)
 
 
 def test_an_idle_worker_starts_a_new_run_long_before_its_next_poll(bench, monkeypatch):
-    monkeypatch.setattr(loop, "POLL", 60)
-    idle = threading.Event()
+    monkeypatch.setattr(Pace, "poll", lambda pace: 600)
+    followed, real = threading.Event(), queries.pending_news
+
+    def news(db, over):
+        found = real(db, over)
+        yield next(found)
+        followed.set()
+        yield from found
+
+    monkeypatch.setattr(queries, "pending_news", news)
     worker = bench.worker(max_runs=1)
-    look = worker._step
+    thread = threading.Thread(target=lambda: followed.wait(60) and bench.submit("a", "noop"))
+    thread.start()
+    worker.run()  # the test's own limit is long before the poll
+    thread.join()
+    assert bench.get("a")["state"] == "done"
 
-    def step(threads):
-        more = look(threads)
-        idle.set()
-        return more
 
-    worker._step = step
-    taken = []
+def test_a_worker_that_gets_no_news_polls(bench, monkeypatch):
+    def no_streams(db, over):
+        raise OperationFailure("The $changeStream stage is only supported on replica sets", 40573)
 
-    def submit():
-        assert idle.wait(10)
-        time.sleep(0.5)  # the stream is open by then; were it not, the test would only be slower to fail
-        began = time.monotonic()
-        bench.submit("a", "noop")
-        while not (run := bench.get("a"))["attempts"]:
-            assert time.monotonic() - began < 30, run["state"]
-        taken.append(time.monotonic() - began)
-
-    thread = threading.Thread(target=submit)
+    monkeypatch.setattr(queries, "pending_news", no_streams)
+    worker = bench.worker(max_runs=1)
+    idle = threading.Event()
+    monkeypatch.setattr(worker._waker, "listen", lambda seconds: idle.set())
+    thread = threading.Thread(target=lambda: idle.wait(60) and bench.submit("a", "noop"))
     thread.start()
     worker.run()
     thread.join()
-    assert taken
     assert bench.get("a")["state"] == "done"
 
 
 def test_a_stream_that_breaks_is_opened_again(bench, monkeypatch):
     real, opened = queries.pending_news, []
 
-    def broken_once(db, stop):
+    def broken_once(db, over):
         opened.append(True)
         if len(opened) == 1:
-            from pymongo.errors import OperationFailure
-
             raise OperationFailure("The $changeStream stage is only supported on replica sets", 40573)
-        return real(db, stop)
+        return real(db, over)
 
     monkeypatch.setattr(queries, "pending_news", broken_once)
     monkeypatch.setattr("worker.wake.RETRY", 0.01)
-    woken = threading.Event()
-    waker = Waker(bench.db, woken)
+    bell = Bell()
+    waker = Waker(bench.db, bell, Pace())
     waker.start()
-    while len(opened) < 2:
-        assert waker.is_alive()
-    bench.submit("a", "noop")
-    deadline = time.monotonic() + 10
-    while not woken.wait(0.1):
-        assert time.monotonic() < deadline
-        bench.submit(f"a{time.monotonic_ns()}", "noop")
+    waker.listen(3600)
+    assert bell.wait(30)
+    assert len(opened) == 2
     waker.stop()
     waker.join()
+
+
+def test_who_wants_no_news_any_more_has_no_stream(bench, monkeypatch):
+    ended, real = threading.Event(), queries.pending_news
+
+    def news(db, over):
+        yield from real(db, over)
+        ended.set()
+
+    monkeypatch.setattr(queries, "pending_news", news)
+    waker = Waker(bench.db, Bell(), Pace())
+    waker.start()
+    waker.listen(0.1)
+    assert ended.wait(30)
+    waker.stop()
+    waker.join()
+
+
+def test_a_worker_with_a_run_and_a_free_place_does_not_claim_at_every_tick(bench, monkeypatch, tmp_path):
+    monkeypatch.setattr(Pace, "poll", lambda pace: 600)
+    real, claims = runs.claim, []
+
+    def counted(*words):
+        claims.append(time.monotonic())
+        return real(*words)
+
+    monkeypatch.setattr(runs, "claim", counted)
+    bench.submit("a", "sleeps", started=str(tmp_path / "started"), seconds=math.ceil(10 * loop.TICK))
+    bench.work(cpus=2)
+    assert bench.get("a")["state"] == "done"
+    assert len(claims) <= 5  # the run, nothing more, the stream is open, the run has ended, nothing is left
 
 
 def test_a_busy_worker_expires_the_leases_of_the_dead(bench, tmp_path):

@@ -1,0 +1,39 @@
+"""However many workers there are, all together ask about as much of the server."""
+
+import pytest
+
+from worker import pace
+from worker.pace import Pace
+
+
+def of(workers):
+    found = Pace()
+    found.workers = workers
+    return found
+
+
+@pytest.mark.parametrize("workers", [1, 10, 100, 1000, 5000, 50000])
+def test_a_fleet_polls_heals_and_listens_no_more_than_a_hundred_do(workers):
+    # Jitter is at most half of an interval.
+    assert workers / of(workers).poll() <= 2 * max(pace.POLLS, workers / pace.POLL if workers < 100 else 0)
+    assert workers / of(workers).heal() <= 2 * pace.HEALS
+    listeners = sum(of(workers).listens for _ in range(workers))
+    assert listeners == workers if workers <= pace.LISTENERS else 50 < listeners < 200
+
+
+def test_a_small_fleet_looks_often():
+    assert of(3).poll() <= 1.5 * pace.POLL
+    assert of(3).heal() <= 1.5 * pace.HEAL
+    assert of(1).spread() <= pace.SPREAD
+
+
+def test_a_worker_draws_only_where_it_meets_others(monkeypatch):
+    monkeypatch.setattr(pace, "OFTEN", 3600)
+    alone, one_of_many = of(1), of(50)
+    assert one_of_many.draw() is None
+    for found in (alone, one_of_many):
+        found.claimed({"priority": 7})
+    assert alone.draw() is None
+    assert one_of_many.draw() == (7, pace.AMONG)
+    monkeypatch.setattr(pace, "OFTEN", 0)
+    assert one_of_many.draw() is None
