@@ -7,18 +7,32 @@ does more than the others in that time: it computes every SHA-256, creates exclu
 """
 
 import argparse
+import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
+from scheduler import embedded, runs
+from scheduler.mongo import Queue, connect
+from scheduler.settings import Settings
+from tests import toy
 from tests.s3 import Server, start_ceph
+from worker.execute import Executor
+from worker.interpreter import Interpreter
+from worker.loop import Options, Worker
+from worker.report import Lines
+from worker.slots import Slots
 from worker.storage import Store
 
 LARGE, SMALL, COUNT = 1 << 30, 20_000, 2_000
+RUNS = 8  # one after the other, for the gaps between them
 MB = 1e6
 
 
@@ -146,6 +160,7 @@ def measure(server: Server, folder: Path, rounds: int) -> None:
         if isinstance(ours := contenders[0], Ours):
             warm(ours, what, folder)
     report(best)
+    gaps(bucket, folder)
 
 
 def warm(ours: Ours, what: str, folder: Path) -> None:
@@ -159,6 +174,45 @@ def warm(ours: Ours, what: str, folder: Path) -> None:
     print(
         f"warm cache, {what}: ready in {min(seconds) * 1e3:.1f} ms (best), {sorted(seconds)[2] * 1e3:.1f} ms (median)"
     )
+
+
+def gaps(bucket: str, folder: Path) -> None:
+    """From the end of one stage to the start of the next on the same slot, whose input of 64 MB is prefetched."""
+    toy.install(folder / "toy")
+    (folder / "stamps").mkdir()
+    sys.path.insert(0, str(folder / "toy"))
+    os.environ["PYTHONPATH"] = str(folder / "toy")
+    settings = Settings.read({"REPRO_HOME": str(folder / "queue"), "REPRO_STORE": f"s3://{bucket}/runs"})
+    db = connect(settings)
+    try:
+        store = Store.open(settings.store, settings.home)
+        runs.create_indexes(db)
+        for number in range(RUNS):
+            add_done_source(db, store, folder, f"source{number}")
+            config = {"stage": "toy_stamps", "source": f"source{number}", "stamps": str(folder / "stamps")}
+            name = f"run{number}"
+            runs.submit(db, [runs.document(name, config, name, [config["source"]], [])])
+        with Interpreter() as interpreter:
+            executor = Executor(store, settings.home, "", interpreter)
+            Worker(db, executor, Slots([], 1), Options(burst=True), Lines()).run()
+    finally:
+        db.client.close()
+        embedded.stop(settings.home)
+    stamped = [json.loads((folder / "stamps" / f"run{number}").read_text()) for number in range(RUNS)]
+    between = sorted((after[0] - before[1]) / 1e6 for before, after in pairwise(stamped))
+    print(
+        f"gap between runs, input of 64 MB prefetched: {median(between):.0f} ms (median), {between[-1]:.0f} ms (most)"
+    )
+
+
+def add_done_source(db: Queue, store: Store, folder: Path, name: str) -> None:
+    """A done run with one object of 64 MB in the store."""
+    location, out = store.location(name, "0" * 8), folder / name
+    out.mkdir()
+    (out / "large.bin").write_bytes(os.urandom(64 << 20))
+    outputs = store.push(location, out, ["large.bin"])
+    document = runs.document(name, {"stage": "toy_stamps"}, name, [], [], location=location, outputs=outputs)
+    runs.restore(db, [document])
 
 
 def note(best: dict[tuple[str, str], float], what: str, contender: object, work: Callable[[], None]) -> None:

@@ -16,6 +16,16 @@ def noop(run):
     """Nothing at all."""
 
 
+def stamps(run):
+    """Says when it began and ended, in nanoseconds of this machine, and reads and writes a little in between."""
+    began = time.monotonic_ns()
+    sizes = [path.stat().st_size for folder in run.inputs.values() for path in folder.iterdir()]
+    with run.open("out.bin", "xb") as file:
+        file.write(bytes(20_000))
+    time.sleep(run.params.get("seconds", 1.0))
+    Path(run.params["stamps"], run.name).write_text(json.dumps([began, time.monotonic_ns(), sizes]))
+
+
 def write(run):
     """A file with the text of the config; passes its inputs' texts on."""
     texts = [(folder / "text.txt").read_text() for folder in run.inputs.values()]
@@ -104,7 +114,7 @@ def environment(run):
 
 
 STAGES = (
-    *(noop, write, slow, passes_on, reads_passed, raises, meets_a_full_disk, meets_no_memory, fills_the_disk),
+    *(noop, stamps, write, slow, passes_on, reads_passed, raises, meets_a_full_disk, meets_no_memory, fills_the_disk),
     *(opens_what_is_not_there, dies, leaves, sleeps, environment),
 )
 

@@ -183,6 +183,7 @@ class Worker:
     def _start(self, threads: ThreadPoolExecutor, attempt: Attempt) -> None:
         self.keeper.add(attempt)
         self.report.started(attempt)
+        self._prefetcher.another_is_next()
         future = threads.submit(self.executor.execute, attempt)
         self._running[future] = attempt
         future.add_done_callback(lambda _: self._bell.set())

@@ -22,6 +22,10 @@ class Prefetcher:
         self._look_at = 0.0
         self._last: str | None = None
 
+    def another_is_next(self) -> None:
+        """A run was claimed: look again soon."""
+        self._look_at = 0.0
+
     def look(self, gpus: Sequence[int]) -> None:
         """Returns at once but for one question to the queue.
 
