@@ -237,8 +237,8 @@ def test_no_signal_finds_the_worker_unable_to_take_it(bench):
         try:
             wait_for(lambda: worker._interrupts)
             while worker._interrupts < 50_000:
-                worker._ended.clear()
-                worker._ended.wait(1)
+                worker._bell.clear()
+                worker._bell.wait(1)
         finally:
             other.kill()
             other.wait()

@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import s3fs
 
 from stages import files
 from stages.errors import ReproError, StageError, Unreachable
@@ -35,6 +36,7 @@ def store(request, tmp_path, monkeypatch):
             monkeypatch.setenv(name, value)
         found = Store.open(f"s3://{server.bucket()}/a prefix", tmp_path / "home")
         if kind == "s3fs":
+            s3fs.S3FileSystem.clear_instance_cache()  # of another test's server
             found.objects = OtherObjects(found.url)
     found.objects.check()
     return found
