@@ -21,8 +21,9 @@ from pathlib import Path
 
 from worker import child
 
-HUGE = 2 << 20
-MADV_COLLAPSE = 25
+HUGE = 2 << 20  # bytes of a huge page
+MADV_COLLAPSE = 25  # Linux, madvise(2)
+COLLAPSE_AFTER = 10  # children
 LIBRARIES = (
     "hashlib", "numpy", "torch", "torch.nn.functional", "safetensors.torch", "threadpoolctl",
     "PIL.Image", "PIL.PngImagePlugin", "PIL.JpegImagePlugin", "fsspec", "fsspec.implementations.local",
@@ -56,24 +57,27 @@ def _preload() -> None:
         determinism.apply(Params({}))
     gc.collect()
     gc.freeze()  # a collection in a child would write to, and so copy, every page of these objects
-    _collapse()
 
 
 def _collapse() -> None:
-    """Move this process's memory onto huge pages, best effort: what a fork and an exit cost is the copying and freeing
-    of the tables of pages, which then are 512 times as large."""
+    """Move this process's memory onto huge pages, as far as the kernel can (Linux 6.1 and newer).
+
+    Most of what a child costs is to copy, and at its exit to free, an entry for every page of 240 MB. It takes half a
+    second, so it is done once there have been some children.
+    """
     madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     for line in Path("/proc/self/maps").read_text().splitlines():
         span, access, _, _, inode, *_ = line.split()
         start, end = (int(address, 16) for address in span.split("-"))
-        if access == "rw-p" and inode == "0":
-            start = -(-start // HUGE) * HUGE
-            madvise(start, max(0, end // HUGE * HUGE - start), MADV_COLLAPSE)
+        start, end = -(-start // HUGE) * HUGE, end // HUGE * HUGE
+        if access == "rw-p" and inode == "0" and start < end:
+            madvise(start, end - start, MADV_COLLAPSE)
 
 
 def _serve(requests: socket.socket, code_as_of: dict[Path, int]) -> None:
     children: dict[int, int] = {}  # process id -> the write end of its report
+    started = 0
     ended_read, ended_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(ended_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -88,7 +92,11 @@ def _serve(requests: socket.socket, code_as_of: dict[Path, int]) -> None:
                 with contextlib.suppress(BlockingIOError):
                     os.read(ended_read, 4096)
                 _reap(children)
-            elif not _start(requests, children, code_as_of):
+            elif _start(requests, children, code_as_of):
+                started += 1
+                if started == COLLAPSE_AFTER and sys.platform == "linux":
+                    _collapse()
+            else:
                 for pid in children:
                     _kill_group(pid)
                 return
