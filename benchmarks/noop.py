@@ -1,16 +1,24 @@
-"""What a run costs besides its stage: no-op runs through one warm worker, from claim to done.
+"""What a run costs besides its stage: no-op runs, each claimed, in a process of its own, its folder written, done.
 
-    python -m benchmarks.noop
+    python -m benchmarks.noop [--workers 1 8]
 
-Beside it, in the same run, the bare MongoDB round trips that it makes (claim, complete, release) on the same
-server. The difference is what the folder, the process and the record cost.
+First the time of one run beside the bare MongoDB round trips that it makes (claim, complete, release), in the same
+process. Then real workers, started as a user starts them: runs a second, and which processes the time of the
+processors goes to.
 """
 
+import argparse
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from scheduler import embedded, runs
 from scheduler.mongo import connect
@@ -25,6 +33,9 @@ from worker.slots import Slots
 from worker.storage import Store
 
 RUNS = 300
+ROUNDS = 3
+OWN_QUESTIONS = {"aggregate", "serverStatus", "hello", "ping", "endSessions"}  # of this benchmark and of connections
+TICK = os.sysconf("SC_CLK_TCK")
 
 
 class Quiet(Lines):
@@ -35,52 +46,118 @@ class Quiet(Lines):
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 8], help="how many, one measurement each")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         toy.install(folder / "toy")
         sys.path.insert(0, str(folder / "toy"))
         registry.available.cache_clear()
-        settings = Settings.read({"REPRO_HOME": str(folder / "home")})
+        os.environ |= {"PYTHONPATH": str(folder / "toy"), "REPRO_HOME": str(folder / "home")}
+        os.environ.pop("REPRO_MONGO_URL", None)
+        settings = Settings.read()
         try:
-            measure(settings, folder)
+            db = connect(settings)
+            measure_one(db, settings)
+            for count in options.workers:
+                with started(db, count) as workers:
+                    for number in range(ROUNDS):
+                        measure_many(db, workers, f"w{count}-{number}-")
         finally:
             embedded.stop(settings.home)
 
 
-def measure(settings: Settings, folder: Path) -> None:
-    import os
-
-    os.environ["PYTHONPATH"] = str(folder / "toy")
-    db = connect(settings)
+def measure_one(db: Any, settings: Settings) -> None:
     runs.create_indexes(db)
     store = Store.open(settings.store, settings.home)
     store.objects.check()
-    add(db, "bare")
+    add(db, "bare", RUNS)
     bare = [timed(lambda: bare_round_trips(db)) for _ in range(RUNS)]
     with Interpreter() as interpreter:
-        worker = Worker(db, Executor(store, settings.home, "", interpreter), Slots([], 1), Options(), Quiet())
+        executor = Executor(store, settings.home, "", interpreter)
+        worker = Worker(db, executor, Slots([], 1), Options(), Quiet())
         add(db, "warmup", 5)
         for _ in range(5):
             one_run(worker)
-        add(db, "run")
+        add(db, "run", RUNS)
         whole = [timed(lambda: one_run(worker)) for _ in range(RUNS)]
-        add(db, "burst")
-        began = time.perf_counter()
-        Worker(db, worker.executor, Slots([], 1), Options(burst=True), Quiet()).run()
-        rate = RUNS / (time.perf_counter() - began)
-    assert db.runs.count_documents({"state": "done", "stage": "toy_noop"}) == 3 * RUNS + 5
+    assert db.runs.count_documents({"state": "done", "stage": "toy_noop"}) == 2 * RUNS + 5
     a, b = statistics.median(bare) * 1e3, statistics.median(whole) * 1e3
     print(f"bare MongoDB round trips    {a:6.2f} ms a run (median of {RUNS})")
     print(f"a no-op run, claim to done  {b:6.2f} ms a run; {b - a:.2f} ms more (bound: 30 ms)")
-    print(f"one worker, the whole loop  {rate:6.1f} runs a second")
 
 
-def add(db, prefix: str, count: int = RUNS) -> None:
+@contextmanager
+def started(db: Any, count: int) -> Iterator[list[int]]:
+    """So many workers, each of which has done a run, so that its interpreter is warm; their process ids."""
+    command = [sys.executable, "-m", "repro", "worker", "--gpus", "none"]
+    workers = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(count)]
+    try:
+        done, number = {"_id": {"$regex": f"^warm{count}-"}, "state": "done"}, 0
+        while len(db.runs.distinct("history.by", done) or []) < count:
+            add(db, f"warm{count}-{number}-", count)
+            number += 1
+            wait_for(db, f"warm{count}-", number * count)
+        yield [worker.pid for worker in workers]
+    finally:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.wait()
+
+
+def measure_many(db: Any, workers: list[int], prefix: str) -> None:
+    count = RUNS * min(4, len(workers))
+    before, asked, began = processor_time(db, workers), commands(db), time.perf_counter()
+    add(db, prefix, count)
+    wait_for(db, prefix, count)
+    seconds = time.perf_counter() - began
+    used = {kind: (ms - before[kind]) / count for kind, ms in processor_time(db, workers).items()}
+    print(
+        f"{len(workers)} workers: {count / seconds:6.1f} runs a second; processor time a run: "
+        + ", ".join(f"{kind} {ms:.1f}" for kind, ms in used.items())
+        + f", together {sum(used.values()):.1f} ms; {(commands(db) - asked).total() / count:.1f} MongoDB commands a run"
+    )
+
+
+def wait_for(db: Any, prefix: str, count: int) -> None:
+    while db.runs.count_documents({"_id": {"$regex": f"^{prefix}"}, "state": "done"}) < count:
+        time.sleep(0.05)
+
+
+def processor_time(db: Any, workers: list[int]) -> dict[str, float]:
+    """Milliseconds so far, by kind of process."""
+    found = {"worker": 0.0, "interpreter": 0.0, "stages": 0.0}
+    for worker in workers:
+        found["worker"] += spent(worker)[0]
+        for thread in Path(f"/proc/{worker}/task").iterdir():
+            for child in (thread / "children").read_text().split():
+                own, children = spent(int(child))
+                found["interpreter"] += own
+                found["stages"] += children
+    return found | {"mongod": spent(db.client.admin.command("serverStatus")["pid"])[0]}
+
+
+def spent(process: int) -> tuple[float, float]:
+    """Milliseconds of processor time of a process, and of those of its children that have ended."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    user, system, users, systems = (int(field) * 1000 / TICK for field in fields[11:15])
+    return user + system, users + systems
+
+
+def commands(db: Any) -> Counter[str]:
+    counts = db.client.admin.command("serverStatus")["metrics"]["commands"]
+    totals = {name: count["total"] for name, count in counts.items() if isinstance(count, dict)}
+    return Counter({name: total for name, total in totals.items() if name not in OWN_QUESTIONS})
+
+
+def add(db: Any, prefix: str, count: int) -> None:
     config = {"stage": "toy_noop"}
     runs.submit(db, [runs.document(f"{prefix}{i}", config, f"{prefix}{i}", [], []) for i in range(count)])
 
 
-def bare_round_trips(db) -> None:
+def bare_round_trips(db: Any) -> None:
     run = runs.claim(db, "bare", (0,), 30)
     runs.complete(db, run["_id"], run["lease"]["token"], "file:///nowhere", {"outputs": []})
     runs.release_children(db, [run["_id"]])
@@ -92,7 +169,7 @@ def one_run(worker: Worker) -> None:
     worker.slots.give_back(attempt.slot)
 
 
-def timed(call) -> float:
+def timed(call: Callable[[], Any]) -> float:
     began = time.perf_counter()
     call()
     return time.perf_counter() - began

@@ -4,6 +4,7 @@ Defaults are constants, never what the machine happens to have. What is not prom
 processor or card models, or across versions of torch; the run document names both.
 """
 
+import ctypes
 import os
 import random
 import sys
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # Read by CUDA's BLAS when it is first used: the one value with which its results do not vary (PyTorch's
 # notes on reproducibility).
 os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+_libc = ctypes.CDLL(None)
 
 
 def apply(params: "Params") -> dict[str, Any]:
@@ -31,10 +33,12 @@ def apply(params: "Params") -> dict[str, Any]:
     if threads < 1:
         raise StageError(f'"threads": expected 1 or more, got: {threads}')
     torch.set_num_threads(threads)
-    _thread_pools(len(sys.modules)).limit(limits=threads)
+    _thread_pools(_libraries()).limit(limits=threads)
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)
+    if os.environ.get("CUDA_VISIBLE_DEVICES") != "":
+        torch.manual_seed(seed)  # of every device; where there are none this would only format three tracebacks
     torch.use_deterministic_algorithms(params.get("deterministic", True))
     torch.backends.cudnn.benchmark = params.get("autotune", False)
     tf32 = params.get("tf32", False)
@@ -45,11 +49,42 @@ def apply(params: "Params") -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _thread_pools(modules: int) -> "ThreadpoolController":
-    """The BLAS and OpenMP libraries of this process, looked for anew once more modules have been imported."""
+def _thread_pools(libraries: int) -> "ThreadpoolController":
+    """The BLAS and OpenMP libraries of this process, looked for anew once more libraries have been loaded."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
+
+
+def _libraries() -> int:
+    """How many shared libraries this process has loaded so far; where that is not told, how many modules."""
+    if not hasattr(_libc, "dl_iterate_phdr"):
+        return len(sys.modules)
+    count = ctypes.c_ulonglong()
+    _libc.dl_iterate_phdr(_read_count, ctypes.byref(count))
+    return count.value
+
+
+class _Library(ctypes.Structure):
+    """`struct dl_phdr_info` of dl_iterate_phdr(3), as far as it is needed."""
+
+    _fields_ = (
+        ("address", ctypes.c_void_p),
+        ("name", ctypes.c_char_p),
+        ("headers", ctypes.c_void_p),
+        ("header_count", ctypes.c_uint16),
+        ("loaded", ctypes.c_ulonglong),
+    )
+
+
+def _copy_count(library: Any, size: int, count: Any) -> int:
+    count[0] = library[0].loaded
+    return 1  # the first library knows it: no more are wanted
+
+
+_read_count = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(_Library), ctypes.c_size_t, ctypes.POINTER(ctypes.c_ulonglong)
+)(_copy_count)
 
 
 def device(params: "Params") -> str:

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 PR_SET_PDEATHSIG = 1  # Linux, prctl(2): the child gets this signal when its parent dies
+_libc = ctypes.CDLL(None)
 REPORT_EVERY = 0.1  # seconds; a stage may call `progress` at every step
 
 
-def main(message: bytes, report: int, log: int, parent: int, code_as_of: Mapping[str, int]) -> NoReturn:
+def main(message: bytes, report: int, log: int, parent: int, code_as_of: Mapping[Path, int]) -> NoReturn:
     """Run the request that a message names; lines of JSON go to `report`, all output of the stage to `log`."""
     code = 1
     try:
@@ -42,7 +43,7 @@ def main(message: bytes, report: int, log: int, parent: int, code_as_of: Mapping
 
 def _settle_in(log: int, parent: int) -> None:
     os.setpgid(0, 0)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         os._exit(1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
@@ -54,7 +55,7 @@ def _settle_in(log: int, parent: int) -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
-def forget_what_changed(package: str, since: Mapping[str, int]) -> None:
+def forget_what_changed(package: str, since: Mapping[Path, int]) -> None:
     """Drop the modules of a package, to be imported anew, if a file of one is not as it was at the import."""
     # Asks for these files alone: a walk over all modules would touch, and so copy, the pages of every one.
     if any(_modified(file) != then for file, then in since.items()):
@@ -62,15 +63,16 @@ def forget_what_changed(package: str, since: Mapping[str, int]) -> None:
             del sys.modules[name]
 
 
-def modification_times(package: str) -> dict[str, int]:
+def modification_times(package: str) -> dict[Path, int]:
     """File -> nanoseconds, for every module of a package that has been imported; -1 for a file that is gone."""
     modules = [module for name, module in sys.modules.items() if name.partition(".")[0] == package]
-    return {file: _modified(file) for module in modules if (file := getattr(module, "__file__", None))}
+    files = [Path(file) for module in modules if (file := getattr(module, "__file__", None))]
+    return {file: _modified(file) for file in files}
 
 
-def _modified(file: str) -> int:
+def _modified(file: Path) -> int:
     try:
-        return Path(file).stat().st_mtime_ns
+        return file.stat().st_mtime_ns
     except FileNotFoundError:
         return -1
 

@@ -81,6 +81,11 @@ class Interpreter:
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
 
+    def prepare(self) -> None:
+        """Have it ready for the first run, which else would wait for it for seconds."""
+        with self._lock, contextlib.suppress(OSError):
+            self._ready()
+
     def start(self, work: Path, log: Path, granted: Mapping[str, str]) -> Child:
         """Fork a child for the request in `work`; everything that it prints goes to `log`.
 
@@ -106,6 +111,8 @@ class Interpreter:
 
     def __exit__(self, *_: object) -> None:
         """End it and, with it, whatever children are left."""
+        if self._process is not None and self._requests is None:
+            self._process.kill()  # it is still starting, and `prepare` waits for it
         with self._lock:
             if self._requests is not None:
                 self._requests.close()
@@ -128,6 +135,7 @@ class Interpreter:
         )
         theirs.close()
         if not ours.recv(16):
+            ours.close()
             raise OSError("the interpreter that runs stages did not start")
         self._requests = ours
 

@@ -76,7 +76,9 @@ class Worker:
         self._announce()
         self.keeper.start()
         self._waker.start()
-        threads = ThreadPoolExecutor(max(1, self.slots.size), thread_name_prefix="run")
+        threads = ThreadPoolExecutor(self.slots.size + 1, thread_name_prefix="run")
+        if not self.options.burst:
+            threads.submit(self.executor.interpreter.prepare)
         try:
             with self._signals():
                 while self._step_or_wait_for_the_server(threads):

@@ -215,3 +215,32 @@ print(repr(drawn), torch.get_num_threads(), pools, os.environ["CUBLAS_WORKSPACE_
     environment |= {"CUBLAS_WORKSPACE_CONFIG": ":16:8", "PYTHONHASHSEED": "3"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == f"{FIRST!r} 1 {{1}} :4096:8\n"
+
+
+def test_a_library_that_is_loaded_after_another_run_has_no_say_either():
+    """scikit-learn brings an OpenMP of its own."""
+    pytest.importorskip("sklearn")
+    code = """
+from threadpoolctl import threadpool_info
+from stages.determinism import apply
+from stages.params import Params
+apply(Params({}))
+apply(Params({}))
+before = {pool["filepath"] for pool in threadpool_info()}
+import sklearn.utils._openmp_helpers
+added = {pool["filepath"] for pool in threadpool_info()} - before
+apply(Params({}))
+print(len(added) > 0, {pool["num_threads"] for pool in threadpool_info()})
+"""
+    environment = os.environ | {"OMP_NUM_THREADS": "3"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "True {1}\n"
+
+
+@pytest.mark.parametrize("visible", [None, ""])
+def test_the_seed_gives_the_same_numbers_whether_cards_are_hidden_or_not(monkeypatch, visible):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    determinism.apply(Params({}))
+    assert torch.rand(1).item() == FIRST[2]
