@@ -67,10 +67,12 @@ def _git(folder: Path, *words: str) -> str:
 
 
 def _processor() -> str:
+    """The model's name with its numbers: of clouds' processors many have one name."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        lines = []
+    first = {key.strip(): value.strip() for key, _, value in reversed(lines)}
+    numbers = [f"{key} {first[key]}" for key in ("cpu family", "model", "stepping") if key in first]
+    name = first.get("model name") or platform.processor() or platform.machine()
+    return f"{name} ({', '.join(numbers)})" if numbers else name
