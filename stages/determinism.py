@@ -41,11 +41,7 @@ def apply(params: "Params") -> dict[str, Any]:
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
     torch.set_default_dtype(torch.float32)
-    return {
-        "threads": threads,
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "vectors": torch.backends.cpu.get_cpu_capability(),  # of processors with one name not all have the same
-    }
+    return {"threads": threads, "deterministic": torch.are_deterministic_algorithms_enabled()}
 
 
 @lru_cache(maxsize=1)

@@ -62,6 +62,11 @@ class Params(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._config)
 
+    @property
+    def config(self) -> Mapping[str, Value]:
+        """All of it, without a trace: for whoever sets up a run, not for its stage."""
+        return self._config
+
     def record(self) -> dict[str, dict[str, Any]]:
         """`{key: {"value": ..., "default": bool}}` of every key read so far, sorted."""
         return dict(sorted(self._read.items()))

@@ -32,12 +32,15 @@ def versions() -> dict[str, Any]:
     return found
 
 
-def cards() -> dict[str, Any]:
-    """The models of the cards that this process has computed on."""
+def hardware() -> dict[str, Any]:
+    """What this process's torch computes with: the processor's vectors, and the models of the cards that it used."""
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
+    if torch is None:
         return {}
-    return {"cards": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]}
+    found = {"vectors": torch.backends.cpu.get_cpu_capability()}  # of processors with one name not all have the same
+    if torch.cuda.is_initialized():
+        found["cards"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return found
 
 
 def code(package: str = "stages") -> dict[str, Any]:

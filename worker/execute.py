@@ -168,6 +168,7 @@ class Executor:
             "inputs": {name: str(folder) for name, folder in folders.items()},
             "out": str(out),
             "data": self.data,
+            "hermetic": attempt.run.get("hermetic", False),
         }
         (work / "request.json").write_text(json.dumps(request))
 
