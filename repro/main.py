@@ -26,6 +26,8 @@ COMMANDS = {
     "unhold": "Let held runs be claimed again.",
     "priority": "Change which runs come first.",
     "drain": "Let workers finish and leave.",
+    "verify": "Does today's code give the same results?",
+    "golden": "Keep what configs gave; see that they still give it.",
     "doctor": "Check MongoDB, the store, GPUs, disk and code.",
     "rebuild": "Rebuild the database from the store.",
     "gc": "Find, and remove, what nothing needs.",

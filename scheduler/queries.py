@@ -35,9 +35,14 @@ def runs(db: Queue, names: Sequence[str]) -> list[Document]:
 
 
 def sources(db: Queue, document: Document) -> dict[str, Document]:
-    """Name -> document of those of a run's sources that exist."""
+    """Name -> document of those of a run's sources that exist; a rerun reads them where its original did."""
     names = document["sources"]
-    return {d["_id"]: d for d in db.runs.find({"_id": {"$in": names}})} if names else {}
+    found = {d["_id"]: d for d in db.runs.find({"_id": {"$in": names}})} if names else {}
+    for name, location in document.get("inputs", {}).items():
+        # What lies there is told by the manifest there, not by this document.
+        if name in found:
+            found[name] = {k: v for k, v in found[name].items() if k != "outputs"} | {"location": location}
+    return found
 
 
 def held_with(db: Queue, token: str) -> Document | None:
@@ -71,7 +76,8 @@ def listing(db: Queue, states: Sequence[str] = (), limit: int = 20) -> list[Docu
         order = "finished_at" if state in FINAL else "submitted_at"
         found += db.runs.find({"state": state}, hidden).sort(order, -1).limit(limit)
     live_first = {
-        state: place for place, state in enumerate(("running", "pending", "waiting", "failed", "cancelled", "done"))
+        state: place
+        for place, state in enumerate(("running", "pending", "waiting", "failed", "cancelled", "done", "verified"))
     }
     return sorted(found, key=lambda d: live_first[d["state"]])[:limit]
 

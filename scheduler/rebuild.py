@@ -96,6 +96,11 @@ def is_empty(db: Queue) -> bool:
     return db.runs.find_one({}, {"_id": 1}) is None
 
 
+def is_rerun(location: str) -> bool:
+    """Whether an attempt's folder is that of a rerun, which is no result."""
+    return location.rpartition("/")[2].rpartition("-")[0].endswith(runs.RERUN)
+
+
 def references(db: Queue, name: str | None = None) -> Iterator[Document]:
     """Every run's document, or one run's, without the parts that can't name a place in the store."""
     hidden = {"params": 0, "environment": 0, "history": 0, "metrics": 0}
@@ -104,7 +109,7 @@ def references(db: Queue, name: str | None = None) -> Iterator[Document]:
 
 def _read_all(store: Store, found: Plan) -> list[Complete]:
     attempts = []
-    for mark in store.marks(store.attempts()):
+    for mark in store.marks([place for place in store.attempts() if not is_rerun(place)]):
         if isinstance(mark, OSError):
             found.problems.append(f"{mark.filename} can't be read, skipped: {mark.strerror}")
             continue

@@ -8,7 +8,7 @@ leaves and, where a worker writes, by the token of its claim. Times are the serv
     claim              pending -> running           with a fresh token
     set_aside          pending, as it is            one worker keeps cards free for a run that needs more
     renew              running -> running           the token is still its own
-    complete           running -> done              token checked
+    complete           running -> done | verified   token checked; verified if it is a rerun
     fail               running -> failed | pending  pending if the fault was the machine's and attempts are left
     hand_back          running -> pending           the attempt is not counted
     expire             running -> pending | failed  the lease ran out
@@ -16,18 +16,21 @@ leaves and, where a worker writes, by the token of its claim. Times are the serv
     retry              failed | cancelled -> waiting | pending
     hold, unhold, set_priority   waiting | pending, as they are
     restore            (none) -> done               from a complete folder, when the queue was lost
+    rerun              (none) | final -> pending    a done run is computed again, under a name of its own
+    judge              done, as it is               what a rerun came to joins it; its result stays as it is
 
 Not guaranteed: that a lease lasts as long as asked (the server's clock may jump at a failover). Leases are
 for liveness; what a late worker may write is decided by its token alone.
 """
 
+import contextlib
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
-from pymongo.errors import BulkWriteError, WriteConcernError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteConcernError
 
 from scheduler import mongo
 from scheduler.mongo import Document, Queue, server_time
@@ -47,13 +50,17 @@ class State(StrEnum):
     DONE = "done"  # the folder at `location` is complete; final
     FAILED = "failed"  # `error` says why; final until retried
     CANCELLED = "cancelled"  # by a user; final until retried
+    VERIFIED = "verified"  # a rerun has ended well, and is no result: `repro verify` compares it; final until rerun
 
 
-FINAL = (State.DONE, State.FAILED, State.CANCELLED)
+FINAL = (State.DONE, State.FAILED, State.CANCELLED, State.VERIFIED)
 # What a user's verbs take: cancel, retry, and hold, unhold and set_priority.
 LIVE = (State.WAITING, State.PENDING, State.RUNNING)
 RETRIABLE = (State.FAILED, State.CANCELLED)
 QUEUED = (State.WAITING, State.PENDING)
+RERUN = ".verify"  # behind a run's name: its rerun's, which no config can be called
+RERUN_PRIORITY = -1000  # results first
+VERDICTS = 10  # kept on a run
 OF_AN_ATTEMPT = ["lease", "progress", "log_tail"]  # what a document has only while it is running
 DUPLICATE_KEY = 11000
 NOW = "$$NOW"
@@ -254,15 +261,21 @@ def renew(db: Queue, name: str, token: str, lease: float, news: Mapping[str, Any
 
 
 def complete(db: Queue, name: str, token: str, location: str, result: Document) -> bool:
-    """running -> done, token checked. True also if an earlier call of the same attempt got through."""
+    """running -> done, token checked. True also if an earlier call of the same attempt got through.
+
+    A rerun becomes verified instead: who asks for what is done is not to find it.
+    """
+    ended = {"$cond": [{"$eq": [{"$type": "$verifies"}, "missing"]}, State.DONE.value, State.VERIFIED.value]}
     update: Pipeline = [
-        {"$set": _end(State.DONE, token=token) | _literals(result | {"location": location})},
+        {"$set": {"state": ended, "finished_at": NOW} | _literals(result | {"location": location})},
+        {"$set": {"history": _history(to="$state", token=token)}},
         {"$unset": [*OF_AN_ATTEMPT, "error"]},
     ]
     if db.runs.update_one(_held_by(name, token), update).matched_count == 1:
         return True
     # The location holds the token, so no other attempt can have written it.
-    return db.runs.find_one({"_id": name, "state": State.DONE.value, "location": location}, {"_id": 1}) is not None
+    ends = {"$in": [State.DONE.value, State.VERIFIED.value]}
+    return db.runs.find_one({"_id": name, "state": ends, "location": location}, {"_id": 1}) is not None
 
 
 def fail(db: Queue, name: str, token: str, error: Document, retry_after: float | None = None) -> bool:
@@ -339,6 +352,32 @@ def unhold(db: Queue, name: str, by: str = "") -> Document | None:
 def set_priority(db: Queue, name: str, priority: int, by: str = "") -> Document | None:
     """waiting | pending stay as they are; of those that fit, the higher priority is claimed first."""
     return _set_queued(db, name, "priority", priority, by, why=f"priority {priority}")
+
+
+def rerun(db: Queue, original: Document, inputs: Mapping[str, str], by: str = "") -> str:
+    """(none) | final -> pending, of a done run's rerun; one that is under way already is shared. Returns its name.
+
+    `inputs`: source name -> where the original read it, for sources whose own documents name another place.
+    """
+    name = f"{original['_id']}{RERUN}"
+    told = {"verifies": original["_id"], "inputs": dict(inputs), "priority": RERUN_PRIORITY, "submitted_by": by}
+    fresh = document(name, original["config"], original["fingerprint"], original["sources"], [], **told)
+    entry = {"at": NOW, "to": State.PENDING.value} | _literals({"by": by} if by else {})
+    update: Pipeline = [
+        {"$replaceWith": {"$mergeObjects": [{"$literal": fresh}, {"submitted_at": NOW, "history": [entry]}]}}
+    ]
+    guard = {"_id": name, "state": {"$in": [state.value for state in FINAL]}}
+    with contextlib.suppress(DuplicateKeyError):  # it is there in another state: it has not ended
+        db.runs.update_one(guard, update, upsert=True)
+    return name
+
+
+def judge(db: Queue, name: str, verdict: Document) -> bool:
+    """done, as it is: the verdict of a rerun joins the last ones. False if it is there already."""
+    guard = {"_id": name, "state": State.DONE.value, "verdicts.ended_at": {"$ne": verdict["ended_at"]}}
+    told = {"$mergeObjects": [{"at": NOW}, {"$literal": verdict}]}
+    kept = {"$slice": [{"$concatArrays": [{"$ifNull": ["$verdicts", []]}, [told]]}, -VERDICTS]}
+    return db.runs.update_one(guard, [{"$set": {"verdicts": kept}}]).matched_count == 1
 
 
 def _set_queued(db: Queue, name: str, field: str, value: bool | int, by: str, why: str) -> Document | None:

@@ -41,11 +41,14 @@ def run_alone(stage: str, options: argparse.Namespace) -> Path:
     folder = root / name
     _make_folder(folder, config)
     data = os.environ.get("REPRO_DATA") or str(Path.cwd())
-    run = Run(name, Params(config), {s: f.resolve() for s, f in inputs.items()}, folder.resolve(), data, _report)
+    read_from = {source: path.resolve() for source, path in inputs.items()}
+    run = Run(name, Params(config), read_from, folder.resolve(), data, options.hermetic, _report)
     result = execute(run)
     result.environment.update(provenance.code())
     if result.unread:
         print(f"never read: {', '.join(result.unread)}", file=sys.stderr)
+    for kind, seen in result.environment.get("undeclared", {}).items():
+        print(f"not declared: {kind}: {', '.join(seen)}", file=sys.stderr)
     of_sources = {source: {"fingerprint": manifest.fingerprint_of_folder(f)} for source, f in inputs.items()}
     document = manifest.manifest(name, config, digest, of_sources, manifest.describe(folder), result)
     files.create(folder / MANIFEST, document)
@@ -62,6 +65,7 @@ def _parse(stage: str, arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--name", help="of the folder, instead of the config's")
     parser.add_argument("--root", metavar="DIR", default="runs", help="where folders lie, sources too (default: runs)")
     parser.add_argument("--allow-unknown", action="store_true", help="accept keys that no code reads")
+    parser.add_argument("--hermetic", action="store_true", help="refuse reads of what is not declared")
     return parser.parse_args(arguments)
 
 

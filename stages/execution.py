@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stages import determinism, provenance, registry
+from stages import determinism, hermetic, provenance, registry
 from stages.errors import StageError
 from stages.run import Metrics, Run
 
@@ -29,8 +29,11 @@ def execute(run: Run) -> Result:
     """
     stage = registry.load(run.params["stage"])
     settings = determinism.apply(run.params)
-    metrics = _checked(stage(run) or {})
-    environment = provenance.versions() | provenance.cards() | settings
+    with hermetic.watched(run, stage) as watch:
+        metrics = _checked(stage(run) or {})
+    environment = provenance.versions() | provenance.hardware() | settings
+    if undeclared := watch.undeclared():
+        environment["undeclared"] = undeclared
     return Result(metrics, run.params.record(), dict(run.links), environment, run.params.unread())
 
 

@@ -14,7 +14,10 @@ from stages.config import RESERVED, Config, Value
 from stages.errors import ConfigError, StageError
 
 T = TypeVar("T")
-MISSING: Any = object()
+# What stands for a default in the code where no literal does.
+REQUIRED: Any = object()  # params["key"]: the config must say
+COMPUTED: Any = object()  # params.get("key", SOMETHING): the source does not show it
+DECLARED = "DYNAMIC_KEYS"  # a module's own literal dict of the keys that it reads by computed names, with defaults
 
 
 class Params(Mapping[str, Any]):
@@ -59,6 +62,11 @@ class Params(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._config)
 
+    @property
+    def config(self) -> Mapping[str, Value]:
+        """All of it, without a trace: for whoever sets up a run, not for its stage."""
+        return self._config
+
     def record(self) -> dict[str, dict[str, Any]]:
         """`{key: {"value": ..., "default": bool}}` of every key read so far, sorted."""
         return dict(sorted(self._read.items()))
@@ -95,15 +103,28 @@ def check_keys(config: Config, known: Mapping[str, Any], where: str, allow_unkno
 
 
 def known_keys(module: str) -> dict[str, Any]:
-    """The keys that a module, and what it imports from its own package, reads from a mapping called `params`.
-
-    Read from the source, which is not imported: `params.get("key", 1)`, `params["key"]`, `"key" in params`,
-    on `params` or `something.params`. The value is the default where that is a literal, else None.
+    """The keys that a module's code reads (`reads`), each with its default where that is a literal, else None.
 
     Raises:
         ConfigError: the source is no Python.
     """
     known: dict[str, Any] = dict(RESERVED)
+    for key, defaults in reads(module).items():
+        literals = [default for default in defaults if default not in (REQUIRED, COMPUTED, None)]
+        known[key] = next((default for default in (known.get(key), *literals) if default is not None), None)
+    return known
+
+
+def reads(module: str) -> dict[str, list[Any]]:
+    """Key -> defaults with which a module, and what it imports from its own package, reads it from `params`.
+
+    Read from the source, which is not imported: `params.get("key", 1)`, `params["key"]`, `"key" in params`,
+    on `params` or `something.params`, and what a module declares in `DYNAMIC_KEYS = {"key": 1}`.
+
+    Raises:
+        ConfigError: the source is no Python.
+    """
+    found: dict[str, list[Any]] = {}
     waiting, seen = [module], set[str]()
     while waiting:
         name = waiting.pop()
@@ -112,11 +133,11 @@ def known_keys(module: str) -> dict[str, Any]:
         seen.add(name)
         if (source := _source(name)) is not None:
             inside = f"{name}.__init__" if source.name == "__init__.py" else name
-            reads, imports = _facts(source, inside, source.stat().st_mtime_ns)
-            for key, default in reads:
-                known[key] = default if known.get(key) is None else known[key]
-            waiting += [found for found in imports if found.partition(".")[0] == module.partition(".")[0]]
-    return known
+            read, imports = _facts(source, inside, source.stat().st_mtime_ns)
+            for key, default in read:
+                found.setdefault(key, []).append(default)
+            waiting += [other for other in imports if other.partition(".")[0] == module.partition(".")[0]]
+    return found
 
 
 def constant(module: str, name: str) -> Any:
@@ -125,7 +146,7 @@ def constant(module: str, name: str) -> Any:
     for node in _parsed(source).body if source else ():
         match node:
             case ast.Assign(targets=[ast.Name(id=found)], value=value) if found == name:
-                return _literal(value)
+                return None if (literal := _literal(value)) is COMPUTED else literal
     return None
 
 
@@ -154,13 +175,15 @@ def _parsed(source: Path) -> ast.Module:
 @lru_cache(maxsize=1000)
 def _facts(source: Path, module: str, modified: int) -> tuple[list[tuple[str, Any]], list[str]]:
     """What a file reads from `params`, and which modules it imports; read again once it was modified."""
-    reads, imports = list[tuple[str, Any]](), list[str]()
+    found, imports = list[tuple[str, Any]](), list[str]()
     for node in ast.walk(_parsed(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             imports += _imported(node, module)
         elif isinstance(node, ast.Call | ast.Subscript | ast.Compare):
-            reads += _read(node)
-    return reads, imports
+            found += _read(node)
+        elif isinstance(node, ast.Assign):
+            found += _declared(node)
+    return found, imports
 
 
 def _imported(node: ast.Import | ast.ImportFrom, module: str) -> list[str]:
@@ -176,9 +199,17 @@ def _read(node: ast.Call | ast.Subscript | ast.Compare) -> list[tuple[str, Any]]
         case ast.Call(func=ast.Attribute(value=on, attr="get"), args=[ast.Constant(value=str(key)), *rest]):
             return [(key, _literal(rest[0]) if rest else None)] if _is_params(on) else []
         case ast.Subscript(value=on, slice=ast.Constant(value=str(key))) if _is_params(on):
-            return [(key, None)]
+            return [(key, REQUIRED)]
         case ast.Compare(left=ast.Constant(value=str(key)), comparators=[on]) if _is_params(on):
-            return [(key, None)]
+            return [(key, REQUIRED)]
+    return []
+
+
+def _declared(node: ast.Assign) -> list[tuple[str, Any]]:
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict() as value) if name == DECLARED:
+            keys = _literal(value)
+            return list(keys.items()) if isinstance(keys, dict) else []
     return []
 
 
@@ -192,4 +223,4 @@ def _literal(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
     except ValueError:
-        return None
+        return COMPUTED

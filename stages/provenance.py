@@ -32,12 +32,15 @@ def versions() -> dict[str, Any]:
     return found
 
 
-def cards() -> dict[str, Any]:
-    """The models of the cards that this process has computed on."""
+def hardware() -> dict[str, Any]:
+    """What this process's torch computes with: the processor's vectors, and the models of the cards that it used."""
     torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
+    if torch is None:
         return {}
-    return {"cards": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]}
+    found = {"vectors": torch.backends.cpu.get_cpu_capability()}  # of processors with one name not all have the same
+    if torch.cuda.is_initialized():
+        found["cards"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return found
 
 
 def code(package: str = "stages") -> dict[str, Any]:
@@ -67,10 +70,12 @@ def _git(folder: Path, *words: str) -> str:
 
 
 def _processor() -> str:
+    """The model's name with its numbers: of clouds' processors many have one name."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        lines = []
+    first = {key.strip(): value.strip() for key, _, value in reversed(lines)}
+    numbers = [f"{key} {first[key]}" for key in ("cpu family", "model", "stepping") if key in first]
+    name = first.get("model name") or platform.processor() or platform.machine()
+    return f"{name} ({', '.join(numbers)})" if numbers else name

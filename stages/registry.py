@@ -61,6 +61,16 @@ def keys(name: str, where: str = "config") -> dict[str, object]:
     return _keys(locate(name, where).partition(":")[0])
 
 
+def defaults(name: str) -> dict[str, list[object]]:
+    """Key -> every default with which today's code of a stage reads it; `params.REQUIRED` and `COMPUTED` among them."""
+    from stages.params import reads
+
+    found = dict(reads("stages.determinism"))
+    for key, more in reads(locate(name).partition(":")[0]).items():
+        found[key] = [*found.get(key, []), *more]
+    return found
+
+
 def environment(name: str) -> tuple[str, ...]:
     """The variables of the worker's environment that a stage asks for: `ENVIRONMENT = ("AWS_*",)` in its module."""
     from stages.params import constant

@@ -26,6 +26,7 @@ class Run:
         inputs: source name -> folder with that source's outputs, to be read only.
         out: the run's own folder; files are created in it, never replaced.
         data: fsspec URL or folder against which relative masks are resolved.
+        hermetic: whether a read of what is not declared is an error; else it is recorded.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Run:
     inputs: Mapping[str, Path]
     out: Path
     data: str = ""
+    hermetic: bool = False
     report: Report = lambda step, total, metrics: None
     links: dict[str, tuple[str, str]] = field(default_factory=dict)
 

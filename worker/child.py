@@ -88,12 +88,15 @@ def _run(request: dict[str, Any], report: int) -> int:
         inputs={name: Path(folder) for name, folder in request["inputs"].items()},
         out=Path(request["out"]),
         data=request["data"],
+        hermetic=request["hermetic"],
         report=_Reporter(report),
     )
     try:
         result = execute(run)
         if result.unread:
             print(f"never read: {', '.join(result.unread)}")
+        for kind, seen in result.environment.get("undeclared", {}).items():
+            print(f"not declared: {kind}: {', '.join(seen)}")
         _say(report, {"result": vars(result)})
     except BaseException as error:  # sys.exit() in a stage is no way to end it well
         _say(report, {"error": _told(error)})  # before the log, which may lie on a full disk

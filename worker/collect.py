@@ -22,7 +22,7 @@ from typing import Any
 
 from scheduler import rebuild
 from scheduler.mongo import Document, Queue
-from scheduler.runs import State
+from scheduler.runs import FINAL, State
 from stages.errors import ReproError, Unreachable
 from worker.objects import Found
 from worker.storage import ATTEMPT, PROBES, Mark, Store
@@ -148,6 +148,8 @@ class Collector:
             return f"{_run_of(location)} has no document; see repro rebuild", True
         if self._is_work(location):
             return "work folder of an attempt that has ended", False
+        if rebuild.is_rerun(location):
+            return "a rerun of repro verify, which is no result", False
         mark = self.store.mark(location)
         if mark is None:
             return "unfinished attempt", False
@@ -164,8 +166,9 @@ class Collector:
         return location.startswith("file://") and _path(location).parent == self.home / WORK
 
     def _known(self, document: Document) -> Document:
-        """What is kept of a document; what it names is noted."""
-        self._note(f"document {document['_id']}", document)
+        """What is kept of a document; what it names is noted, unless it is a rerun that has ended."""
+        if "verifies" not in document or document["state"] not in FINAL:
+            self._note(f"document {document['_id']}", document)
         return {key: document[key] for key in ("state", "fingerprint", "lease") if key in document}
 
     def _note(self, who: str, found: Any) -> None:

@@ -170,11 +170,12 @@ class Executor:
                 raise StageError(f"source {name!r} is {source.get('state', 'gone')}, not done")
             self.store.pull(self.outputs(source), source["location"], folder)
         request = {
-            "name": attempt.name,
+            "name": attempt.run.get("verifies", attempt.name),  # a rerun is told what its original was told
             "config": attempt.run["config"],
             "inputs": {name: str(folder) for name, folder in folders.items()},
             "out": str(out),
             "data": self.data,
+            "hermetic": attempt.run.get("hermetic", False),
         }
         (work / "request.json").write_text(json.dumps(request))
 
@@ -222,10 +223,14 @@ class Executor:
         return found
 
     def outputs(self, source: Document) -> list[dict[str, Any]]:
-        """All outputs of a done run: from its manifest, where its document holds only some of them."""
-        if "outputs_total" in source:
-            return list(json.loads(self.store.read(source["location"], MANIFEST))["outputs"])
-        return list(source["outputs"])
+        return outputs_of(self.store, source)
+
+
+def outputs_of(store: Store, run: Document) -> list[dict[str, Any]]:
+    """All outputs of a done run: from its manifest, where its document holds only some of them or none."""
+    if "outputs_total" in run or "outputs" not in run:
+        return list(json.loads(store.read(run["location"], MANIFEST))["outputs"])
+    return list(run["outputs"])
 
 
 def _is_link(path: Path) -> bool:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from scheduler.runs import RERUN
 from stages import files
 from stages.errors import StageError, Unreachable
 from stages.run import MANIFEST
@@ -22,7 +23,8 @@ from worker.cache import Cache
 from worker.objects import FEW, MANY, SMALL, Found, Objects, open_objects
 from worker.seen import Seen
 
-ATTEMPT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}-[0-9a-f]{8}")  # the name, and the token's first 8
+# The name, and the token's first 8; between them what marks a rerun, which is no result.
+ATTEMPT = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,63}}(?:{re.escape(RERUN)})?-[0-9a-f]{{8}}")
 PROBES = ".probe"  # the folder of the objects that `probe` creates
 OVERWRITES = (
     "lets a second create replace the first. Results stay safe as long as only workers write there: each attempt "

@@ -19,6 +19,7 @@ import click
 @click.option("--max-attempts", type=click.IntRange(min=1), default=3, show_default=True,
               help="Give up after so many attempts that the machine's faults ended.")  # fmt: skip
 @click.option("--hold", is_flag=True, help="Insert, but let no worker claim it before `repro unhold`.")
+@click.option("--hermetic", is_flag=True, help="Fail if a stage reads what is not declared; else it is recorded.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be inserted, insert nothing.")
 @click.option("--wait", is_flag=True, help="Wait for the runs; exit 1 if one of them does not end well.")
 @click.option("--allow-unknown", is_flag=True, help="Accept keys that no code of the stage reads.")
@@ -51,7 +52,7 @@ def submit(
         "stall_limit": options["stall_limit"],
         "max_attempts": options["max_attempts"],
         "held": options["hold"],
-    }
+    } | ({"hermetic": True} if options["hermetic"] else {})
     submitted = scheduler.submit(db, files, change, **chosen)
     words = {True: "submitted", False: "already submitted"}
     _show([_line(s.name, f"{words[s.new]}, {s.state}", s.location) for s in submitted], as_json)

@@ -362,4 +362,4 @@ def test_writes_are_acknowledged_by_the_majority(db):
 
 
 def test_state_values_are_the_documented_ones():
-    assert [s.value for s in State] == ["waiting", "pending", "running", "done", "failed", "cancelled"]
+    assert [s.value for s in State] == ["waiting", "pending", "running", "done", "failed", "cancelled", "verified"]

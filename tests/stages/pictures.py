@@ -35,7 +35,9 @@ def run_stage(work: Path, name: str, **config: Any) -> Path:
     """Run one config without a queue, in `work`/runs; its folder."""
     path = work / f"{name}.json"
     path.write_text(json.dumps(config))
-    options = argparse.Namespace(config=path, conf=None, set=[], name=None, root=work / "runs", allow_unknown=False)
+    options = argparse.Namespace(
+        config=path, conf=None, set=[], name=None, root=work / "runs", allow_unknown=False, hermetic=False
+    )
     return alone.run_alone(config["stage"], options)
 
 

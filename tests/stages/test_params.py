@@ -180,6 +180,11 @@ def test_the_literal_default_wins_whichever_is_read_first(package):
         assert known_keys(package(stage=order) + ".stage")["a"] == 1
 
 
+def test_keys_of_computed_names_are_declared_beside_the_code(package):
+    name = package(stage='DYNAMIC_KEYS = {"width_0": 32, "width_1": 64}\nOTHER = {"not_this": 1}\nparams.get(name, 1)')
+    assert known_keys(f"{name}.stage") == RESERVED | {"width_0": 32, "width_1": 64}
+
+
 def test_imports_in_a_circle_end(package):
     name = package(one='from . import two\nparams["a"]', two='from . import one\nparams["b"]')
     assert known_keys(f"{name}.one").keys() - RESERVED.keys() == {"a", "b"}

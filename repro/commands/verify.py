@@ -1,0 +1,157 @@
+"""`repro verify`: today's code against what done runs have recorded."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from scheduler.mongo import Document, Queue
+    from worker.storage import Store
+
+LEVELS = ("identical", "equal", "close")
+
+
+@click.command(epilog="Example: repro verify model --level close")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every done run.")
+@click.option("--stage", help="Only runs of this stage.")
+@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only so many of them, drawn by chance.")
+@click.option("--level", type=click.Choice(LEVELS), help="Exit 1 if one is worse; default identical, or close where "
+              "the hardware is another than it was.")  # fmt: skip
+@click.option("--rtol", type=click.FloatRange(min=0), default=1e-3, show_default=True, help="Relative, for close.")
+@click.option("--atol", type=click.FloatRange(min=0), default=1e-5, show_default=True, help="Absolute, for close.")
+@click.option("--no-wait", is_flag=True, help="Put the reruns into the queue and leave; --collect compares them.")
+@click.option("--collect", is_flag=True, help="Start none; compare those that have ended since.")
+@click.option("--defaults", is_flag=True, help="Compare today's defaults with those of done runs; needs no worker.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(names: tuple[str, ...], everything: bool, stage: str | None, as_json: bool, **options: Any) -> int:
+    """Does last year's config still give the same result? Rerun done runs on today's code, and compare.
+
+    Reruns go through the ordinary queue, after all else, on the inputs that were read then. The verdict is kept
+    on the original, whose result stays as it is. Exit 1 if a result is worse than the level asked for.
+    """
+    from repro.session import connect
+    from scheduler import queries
+
+    chosen = bool(names or everything or stage or options["sample"])
+    if not (chosen or options["defaults"] or options["collect"]):
+        raise click.UsageError("which runs? Give names, --stage, --sample N or --all; or see --defaults, --collect")
+    if names and everything:
+        raise click.UsageError("names or --all, not both")
+    db = connect()
+    queries.runs(db, names)  # refuses names that do not exist
+    if options["defaults"]:
+        return _drifts(db, names, stage, as_json)
+    return _rerun(db, names, stage, as_json, **options)
+
+
+def _drifts(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool) -> int:
+    from repro.display import dump
+    from scheduler import drift
+
+    found = drift.drifts(db, names, stage)
+    if as_json:
+        dump([one.as_dict() for one in found])
+    for one in () if as_json else found:
+        click.echo(str(one), err=one.harmless)
+    bad = sum(not one.harmless for one in found)
+    click.echo(f"{bad} drifted, {len(found) - bad} to note" if found else "no default has drifted", err=True)
+    return int(bad > 0)
+
+
+def _rerun(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool, **options: Any) -> int:
+    from repro.display import dump
+    from scheduler import fleet, verify
+    from scheduler.settings import Settings
+    from scheduler.submit import submitter
+    from stages.errors import StageError
+    from worker.compare import Tolerance
+    from worker.storage import Store
+
+    settings = Settings.read()
+    fleet.check_store(db, settings.store)
+    store = Store.open(settings.store, settings.home)
+    if options["collect"]:
+        reruns = verify.unjudged(db)
+    else:
+        reruns = verify.start(db, store, verify.choose(db, names, stage, options["sample"]), submitter())
+    if options["no_wait"]:
+        for name in reruns:
+            click.echo(f"{name}: submitted; repro verify --collect compares it when it has ended")
+        return 0
+    verdicts, bad = [], 0
+    within = Tolerance(options["rtol"], options["atol"])
+    for original, rerun in verify.follow(db, reruns, _alone):
+        if rerun["state"] == "cancelled":
+            click.echo(f"{original['_id']}: its rerun was cancelled", err=True)
+            bad += 1
+            continue
+        try:
+            found = _judged(db, store, original, rerun, within)
+        except StageError as error:
+            click.echo(f"{original['_id']}: can't be compared: {error}", err=True)
+            bad += 1
+            continue
+        verdicts.append({"name": original["_id"]} | found)
+        bad += _is_worse(found, options["level"])
+        for line in () if as_json else lines(original, found):
+            click.echo(line)
+    if as_json:
+        dump(verdicts)
+    click.echo(f"{len(reruns)} verified, {bad} worse than asked for", err=True)
+    return int(bad > 0)
+
+
+def _alone() -> None:
+    click.echo("no worker is alive: start one with repro worker; waiting", err=True)
+
+
+def _judged(db: "Queue", store: "Store", original: "Document", rerun: "Document", within: Any) -> "Document":
+    """Compare a rerun that has ended, and keep the verdict on its original."""
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from scheduler import runs
+    from worker.compare import compare, verdict
+
+    findings = []
+    if rerun["state"] == "verified":
+        with TemporaryDirectory() as folder:
+            findings = compare(store, original, rerun, Path(folder), within)
+    found = verdict(original, rerun, findings)
+    runs.judge(db, original["_id"], found)
+    return found
+
+
+def _is_worse(verdict: "Document", level: str | None) -> bool:
+    from worker.compare import Level
+
+    asked = level or ("identical" if verdict["same_hardware"] else "close")
+    return Level[verdict["level"].upper()] > Level[asked.upper()]
+
+
+def lines(original: "Document", verdict: "Document") -> list[str]:
+    """A verdict for people: the level, what differs, and what differs between then and now."""
+    then, now = original.get("environment") or {}, verdict["environment"]
+    name, level = original["_id"], verdict["level"]
+    if "error" in verdict:
+        return [f"{name}: {level}: the rerun failed: {verdict['error']}; see repro show {name}.verify"]
+    changed = [
+        f"{key} {_short(then.get(key))} -> {_short(now.get(key))}"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key)
+    ]
+    same = f"commit {_short(now['commit'])}" if now.get("commit") else "the same environment"
+    found = [f"{name}: {level} ({verdict['outputs']} outputs; {', '.join(changed) or same})"]
+    return found + [f"  {_file(one)}" for one in verdict["worst"]]
+
+
+def _file(one: "Document") -> str:
+    from worker.compare import Finding, Level
+
+    return str(Finding(**one | {"level": Level[one["level"].upper()]}))
+
+
+def _short(value: Any) -> str:
+    text = str(value) if value not in (None, "") else "none"
+    return text[:12] if len(text) == 40 else text
