@@ -13,6 +13,11 @@ def noop(run):
     """Nothing at all."""
 
 
+def clock(run):
+    """Tells when it began."""
+    return {"began": time.time()}
+
+
 def write(run):
     """A file with the text of the config; passes its inputs' texts on."""
     texts = [(folder / "text.txt").read_text() for folder in run.inputs.values()]
@@ -75,6 +80,18 @@ def install(folder):
     info.mkdir(parents=True)
     (folder / "toy.py").write_text(Path(__file__).read_text())
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 0.1\n")
-    names = ("noop", "write", "slow", "passes_on", "reads_passed", "raises", "dies", "leaves", "sleeps", "environment")
+    names = (
+        "noop",
+        "clock",
+        "write",
+        "slow",
+        "passes_on",
+        "reads_passed",
+        "raises",
+        "dies",
+        "leaves",
+        "sleeps",
+        "environment",
+    )
     points = "".join(f"toy_{name} = toy:{name}\n" for name in names)
     (info / "entry_points.txt").write_text(f"[repro.stages]\n{points}")
