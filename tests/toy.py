@@ -26,6 +26,11 @@ def stamps(run):
     Path(run.params["stamps"], run.name).write_text(json.dumps([began, time.monotonic_ns(), sizes]))
 
 
+def clock(run):
+    """Tells when it began."""
+    return {"began": time.time()}
+
+
 def write(run):
     """A file with the text of the config; passes its inputs' texts on."""
     texts = [(folder / "text.txt").read_text() for folder in run.inputs.values()]
@@ -114,7 +119,19 @@ def environment(run):
 
 
 STAGES = (
-    *(noop, stamps, write, slow, passes_on, reads_passed, raises, meets_a_full_disk, meets_no_memory, fills_the_disk),
+    *(
+        noop,
+        stamps,
+        clock,
+        write,
+        slow,
+        passes_on,
+        reads_passed,
+        raises,
+        meets_a_full_disk,
+        meets_no_memory,
+        fills_the_disk,
+    ),
     *(opens_what_is_not_there, dies, leaves, sleeps, environment),
 )
 

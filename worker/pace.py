@@ -7,7 +7,7 @@ import time
 from scheduler.mongo import Document
 from scheduler.runs import Draw
 
-POLL, POLLS = 0.5, 200.0  # an idle worker's looks for a run: seconds between two at least; of all a second at most
+POLL, POLLS = 0.5, 100.0  # an idle worker's looks for a run: seconds between two at least; of all a second at most
 HEAL, HEALS = 1.0, 20.0  # the same for looks for what dead workers left
 LISTENERS = 100  # workers that follow the news of runs, on average at most
 SPREAD = 0.0004  # seconds a listener, over which those that one event wakes spread their claims
