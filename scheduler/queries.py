@@ -45,6 +45,17 @@ def sources(db: Queue, document: Document) -> dict[str, Document]:
     return found
 
 
+def line(db: Queue, document: Document) -> dict[str, Document]:
+    """Name -> document of all that a run comes from."""
+    found: dict[str, Document] = {}
+    wanted = set(document["sources"])
+    while wanted:
+        above = {d["_id"]: d for d in db.runs.find({"_id": {"$in": sorted(wanted)}})}
+        found |= above
+        wanted = {source for d in above.values() for source in d["sources"]} - found.keys()
+    return found
+
+
 def held_with(db: Queue, token: str) -> Document | None:
     """The run that is held with a token: the answer to a claim whose reply was lost."""
     return db.runs.find_one({"state": State.RUNNING.value, "lease.token": token})
