@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -148,6 +149,41 @@ def test_rule_06_cores_threads_cards_and_hash_seed_of_the_machine_change_no_byte
     command = [sys.executable, "-c", code, "-c", "model.json", "--root", "other"]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert sample.outputs(tmp_path / "other/model") == here
+
+
+AS_NOBODY = [
+    *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+    # May read what root installed and write to root's folders, so that nothing but who it is differs.
+    *("--inh-caps=+dac_override", "--ambient-caps=+dac_override"),
+]
+OTHERS = {
+    "threads": {"OMP_NUM_THREADS": "7", "MKL_NUM_THREADS": "7", "OPENBLAS_NUM_THREADS": "7"},
+    "cards": {"CUDA_VISIBLE_DEVICES": "0,1,2,3"},
+    "hash seed": {"PYTHONHASHSEED": "7"},
+    "locale": {"LC_ALL": "C", "LANG": "tr_TR.UTF-8", "PYTHONUTF8": "0"},
+    "time zone": {"TZ": "Asia/Kathmandu"},
+    "home": {"HOME": "/nonexistent", "TMPDIR": "/var/tmp"},
+    "cores": ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))],
+    "user": AS_NOBODY,
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_rule_06_each_thing_that_another_machine_has_otherwise_changes_no_byte(go, lab, tmp_path, other):
+    """The stage, in a process of its own that starts in another folder, as another shell or user would start it."""
+    changed = OTHERS[other]
+    if changed is AS_NOBODY and (os.getuid() != 0 or not shutil.which("setpriv")):
+        pytest.skip("only root can be somebody else")
+    prefix, variables = (changed, {}) if isinstance(changed, list) else ([], changed)
+    here = sample.outputs(go("model", {"channels": 64}))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    command = [*prefix, sys.executable, "-c", sample.MAIN, "-c", str(tmp_path / "model.json")]
+    done = subprocess.run(
+        command, cwd=elsewhere, env=sample.environment(lab, **variables), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert sample.outputs(elsewhere / "runs/model") == here
 
 
 def test_rule_06_neither_name_nor_root_nor_an_earlier_run_in_the_process_change_a_byte(go, tmp_path):
