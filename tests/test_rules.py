@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -251,3 +252,20 @@ def test_rule_14_the_five_steps_come_in_their_order(go, monkeypatch):
 def test_rule_14_every_built_in_stage_ends_in_the_same_five_steps(name):
     last = ast.parse((ROOT / "stages" / f"{name}.py").read_text()).body[-1]
     assert ast.unparse(last) == f"if __name__ == '__main__':\n    from stages import alone\n    alone.main('{name}')"
+
+
+def test_the_readme_names_a_test_for_every_rule():
+    """Every rule has a row, and whatever a row names exists."""
+    text = (ROOT / "README.md").read_text()
+    rows = [
+        row.split(" | ") for row in text.partition("and the tests that hold them")[2].splitlines() if row[:2] == "| "
+    ]
+    assert [row[0] for row in rows if row[0][2:].isdigit()] == [f"| {number}" for number in range(1, 20)]
+    for _, _, held in (row for row in rows if row[0][2:].isdigit()):
+        file = ROOT / "tests/test_rules.py"
+        for name in re.findall("`([^`]+)`", held):
+            place, _, test = name.rpartition("::") if "::" in name else ("", "", name)
+            if "/" in name:
+                file = ROOT / (place or name)
+                assert file.exists(), name
+            assert test.startswith("tests/") or f"def {test}(" in file.read_text(), name
