@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.mongo import Document, Queue, server_time
-from scheduler.runs import CLAIM_ORDER, FINAL, LIVE, State, claimable
+from scheduler.runs import CLAIM_ORDER, FINAL, LIVE, RESULT, State, claimable
 from stages.errors import ReproError
 
 STATES = [state.value for state in State]
@@ -45,6 +45,17 @@ def sources(db: Queue, document: Document) -> dict[str, Document]:
     return found
 
 
+def line(db: Queue, document: Document) -> dict[str, Document]:
+    """Name -> document of all that a run comes from."""
+    found: dict[str, Document] = {}
+    wanted = set(document["sources"])
+    while wanted:
+        above = {d["_id"]: d for d in db.runs.find({"_id": {"$in": sorted(wanted)}})}
+        found |= above
+        wanted = {source for d in above.values() for source in d["sources"]} - found.keys()
+    return found
+
+
 def held_with(db: Queue, token: str) -> Document | None:
     """The run that is held with a token: the answer to a claim whose reply was lost."""
     return db.runs.find_one({"state": State.RUNNING.value, "lease.token": token})
@@ -54,6 +65,13 @@ def identities(db: Queue, names: Iterable[str]) -> dict[str, Document]:
     """`state`, `config` and `fingerprint` of those of the names that are taken."""
     wanted = {"state": 1, "config": 1, "fingerprint": 1, "location": 1}
     return {d["_id"]: d for d in db.runs.find({"_id": {"$in": list(names)}}, wanted)}
+
+
+def equal(db: Queue, fingerprints: Iterable[str]) -> dict[str, Document]:
+    """Fingerprint -> the done run that computed it, of those that some run has computed."""
+    guard = {"fingerprint": {"$in": list(fingerprints)}, "state": State.DONE.value, "same_as": None}
+    wanted = {"fingerprint": 1} | dict.fromkeys(RESULT, 1)
+    return {d["fingerprint"]: d for d in db.runs.find(guard, wanted).sort("finished_at", -1)}  # the oldest is last
 
 
 def lettered(db: Queue, base: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ Each transition is one function and one atomic update of single documents, guard
 leaves and, where a worker writes, by the token of its claim. Times are the server's. In lifecycle order:
 
     submit             (none) -> waiting | pending
+    adopt              (none) -> done               a run of the same fingerprint is done: its result is this one's
     release_children   waiting -> pending           the last source is done
     claim              pending -> running           with a fresh token
     set_aside          pending, as it is            one worker keeps cards free for a run that needs more
@@ -26,6 +27,7 @@ for liveness; what a late worker may write is decided by its token alone.
 import contextlib
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -125,6 +127,25 @@ def submit(db: Queue, documents: Sequence[Document]) -> list[str]:
         for d in documents
     ]
     return _insert_new(db, fresh)
+
+
+RESULT = ("location", "outputs", "outputs_total", "metrics", "params", "environment", "unread")
+
+
+def adopt(db: Queue, documents: Sequence[tuple[Document, Document]]) -> list[str]:
+    """(none) -> done, of each new document with the done run whose computation it is; nothing is computed or copied.
+
+    Returns the names that somebody else inserted in the meantime.
+    """
+    now = server_time(db)
+    return _insert_new(db, [_adopted(fresh, equal, now) for fresh, equal in documents]) if documents else []
+
+
+def _adopted(fresh: Document, equal: Document, now: datetime) -> Document:
+    entry = {"at": now, "to": State.DONE.value, "by": fresh.get("submitted_by"), "why": f"equal to {equal['_id']}"}
+    result = {key: equal[key] for key in RESULT if key in equal}
+    ended = {"state": State.DONE.value, "waiting_for": [], "submitted_at": now, "finished_at": now}
+    return fresh | result | ended | {"same_as": equal["_id"], "history": [entry]}
 
 
 def restore(db: Queue, documents: Sequence[Document]) -> list[str]:

@@ -28,6 +28,7 @@ class Change:
     settings: Sequence[str] = ()
     name: str | None = None
     allow_unknown: bool = False
+    again: bool = False  # compute what another run has computed already
 
     @property
     def merges(self) -> bool:
@@ -46,18 +47,24 @@ class Candidate(NamedTuple):
 
 class Submitted(NamedTuple):
     name: str
+    stage: str
     state: str
     new: bool
     location: str | None = None
+    same_as: str | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a submit would do: `order` has every candidate after its sources, `known` is there already."""
+    """What a submit would do: `order` has every candidate after its sources, `known` is there already.
+
+    `equal`: name -> the done run that has computed just this under another name.
+    """
 
     order: list[Candidate]
     known: dict[str, Document]
     fingerprints: dict[str, str]
+    equal: dict[str, Document]
 
     @property
     def fresh(self) -> list[Candidate]:
@@ -84,7 +91,9 @@ def plan(db: Queue, paths: Sequence[Path], change: Change) -> Plan:
         prints[final.name] = digest
         _check_immutable(final, digest, known.get(final.name))
         settled.append(final)
-    return Plan(settled, known, prints)
+    fresh = [c.name for c in settled if c.name not in known]
+    done = {} if change.again or not fresh else queries.equal(db, [prints[name] for name in fresh])
+    return Plan(settled, known, prints, {name: done[prints[name]] for name in fresh if prints[name] in done})
 
 
 def submit(db: Queue, paths: Sequence[Path], change: Change | None = None, **options: Any) -> list[Submitted]:
@@ -96,18 +105,23 @@ def submit(db: Queue, paths: Sequence[Path], change: Change | None = None, **opt
     runs.create_indexes(db)
     change, options = change or Change(), {"submitted_by": submitter()} | options
     states: dict[str, str] = {}
+    equal: dict[str, Document] = {}
     with _no_garbage_collection():
         while True:
             ready = plan(db, paths, change)
-            documents = _documents(ready, options)
+            documents, adopted = _documents(ready, options)
             # Where another submitter was quicker, the next plan finds its run there: with the same content it is
             # ours too; with other content the name is refused, or the next letter taken.
-            taken = runs.submit(db, documents) if documents else []
-            states |= {str(d["_id"]): str(d["state"]) for d in documents if d["_id"] not in taken}
+            equal |= ready.equal
+            taken = runs.adopt(db, adopted)
+            states |= {str(d["_id"]): runs.State.DONE.value for d, _ in adopted if d["_id"] not in taken}
+            if documents and not taken:
+                taken = runs.submit(db, documents)
+                states |= {str(d["_id"]): str(d["state"]) for d in documents if d["_id"] not in taken}
             if not taken:
                 break
         _release_what_ended_meanwhile(db, ready, documents)
-        return [_submitted(candidate.name, states, ready.known) for candidate in ready.order]
+        return [_submitted(candidate, states, equal, ready) for candidate in ready.order]
 
 
 @contextmanager
@@ -123,9 +137,11 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _documents(ready: Plan, options: Document) -> list[Document]:
-    undone = {c.name for c in ready.fresh} | {n for n, d in ready.known.items() if d["state"] != runs.State.DONE}
-    return [
+def _documents(ready: Plan, options: Document) -> tuple[list[Document], list[tuple[Document, Document]]]:
+    """Those to be computed, and those that need not be, each with the run that has its result."""
+    unfinished = {n for n, d in ready.known.items() if d["state"] != runs.State.DONE}
+    undone = {c.name for c in ready.fresh if c.name not in ready.equal} | unfinished
+    documents = [
         runs.document(
             c.name,
             dict(c.config),
@@ -136,6 +152,8 @@ def _documents(ready: Plan, options: Document) -> list[Document]:
         )
         for c in ready.fresh
     ]
+    adopted = [(d, ready.equal[d["_id"]]) for d in documents if d["_id"] in ready.equal]
+    return [d for d in documents if d["_id"] not in ready.equal], adopted
 
 
 def _release_what_ended_meanwhile(db: Queue, ready: Plan, documents: Sequence[Document]) -> None:
@@ -144,10 +162,13 @@ def _release_what_ended_meanwhile(db: Queue, ready: Plan, documents: Sequence[Do
         runs.release_children(db, [n for n, d in queries.identities(db, waited).items() if d["state"] == "done"])
 
 
-def _submitted(name: str, fresh: Mapping[str, str], known: Mapping[str, Document]) -> Submitted:
-    if name in fresh:
-        return Submitted(name, fresh[name], new=True)
-    return Submitted(name, known[name]["state"], new=False, location=known[name].get("location"))
+def _submitted(one: Candidate, fresh: Mapping[str, str], equal: Mapping[str, Document], ready: Plan) -> Submitted:
+    name, stage = one.name, str(one.config["stage"])
+    if name not in fresh:
+        found = ready.known[name]
+        return Submitted(name, stage, found["state"], new=False, location=found.get("location"))
+    same = equal.get(name, {})
+    return Submitted(name, stage, fresh[name], new=True, location=same.get("location"), same_as=same.get("_id"))
 
 
 def submitter() -> str:

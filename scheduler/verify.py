@@ -28,7 +28,7 @@ def choose(db: Queue, names: Sequence[str], stage: str | None = None, sample: in
     if names and (wrong := [f"{r['_id']} is {r['state']}" for r in queries.runs(db, names) if r["state"] != "done"]):
         raise ReproError(f"only done runs can be verified: {', '.join(wrong)}")
     guard: Document = {"state": runs.State.DONE.value}
-    guard |= {"_id": {"$in": list(names)}} if names else {}
+    guard |= {"_id": {"$in": list(names)}} if names else {"same_as": None}  # what was computed, once
     guard |= {"stage": stage} if stage else {}
     drawn = [{"$sample": {"size": sample}}] if sample else [{"$sort": {"_id": 1}}]
     return list(db.runs.aggregate([{"$match": guard}, {"$project": NEEDED}, *drawn]))

@@ -12,7 +12,7 @@ from stages import files, manifest, provenance, registry
 from stages.errors import ConfigError, ReproError
 from stages.execution import execute
 from stages.params import Params, check_keys
-from stages.run import CONFIG, MANIFEST, Metrics, Run
+from stages.run import CONFIG, DIFF, MANIFEST, Metrics, Run
 
 
 def main(stage: str, arguments: Sequence[str] | None = None) -> None:
@@ -44,13 +44,15 @@ def run_alone(stage: str, options: argparse.Namespace) -> Path:
     read_from = {source: path.resolve() for source, path in inputs.items()}
     run = Run(name, Params(config), read_from, folder.resolve(), data, options.hermetic, _report)
     result = execute(run)
-    result.environment.update(provenance.code())
+    result.environment.update(provenance.code(registry.package(stage)))
     if result.unread:
         print(f"never read: {', '.join(result.unread)}", file=sys.stderr)
     for kind, seen in result.environment.get("undeclared", {}).items():
         print(f"not declared: {kind}: {', '.join(seen)}", file=sys.stderr)
     of_sources = {source: {"fingerprint": manifest.fingerprint_of_folder(f)} for source, f in inputs.items()}
     document = manifest.manifest(name, config, digest, of_sources, manifest.describe(folder), result)
+    if result.environment.get("dirty"):
+        files.create(folder / DIFF, provenance.diff(registry.package(stage)))
     files.create(folder / MANIFEST, document)
     return folder
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 REMEMBERED = 5  # seconds for which git's answer is good: a worker asks after every run
+LONGEST_DIFF = 1 << 20  # bytes
 PACKAGES = ("torch", "numpy", "pillow", "safetensors", "matplotlib")
 
 
@@ -47,10 +48,25 @@ def code(package: str = "stages") -> dict[str, Any]:
     """Commit of a package's code and whether its tree was dirty; `REPRO_COMMIT` names it where there is no git."""
     if baked := os.environ.get("REPRO_COMMIT"):
         return {"commit": baked, "dirty": False}
+    folder = _folder_of(package)
+    return dict(_state_of_tree(folder, int(time.monotonic() / REMEMBERED))) if folder else {}
+
+
+def diff(package: str = "stages") -> bytes:
+    """What the tree of a package's code has that its commit has not; files that git does not track are not in it.
+
+    Bounded: past that it ends, and says so. Empty if there is nothing, or no git.
+    """
+    folder = None if os.environ.get("REPRO_COMMIT") else _folder_of(package)
+    found = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--", ":/").encode() if folder else b""
+    if len(found) > LONGEST_DIFF:
+        return found[:LONGEST_DIFF] + b"\n(cut here)\n"
+    return found + b"\n" if found else found
+
+
+def _folder_of(package: str) -> Path | None:
     spec = importlib.util.find_spec(package)
-    if spec is None or spec.origin is None:
-        return {}
-    return dict(_state_of_tree(Path(spec.origin).parent, int(time.monotonic() / REMEMBERED)))
+    return Path(spec.origin).parent if spec and spec.origin else None
 
 
 @lru_cache(maxsize=8)
@@ -62,11 +78,11 @@ def _state_of_tree(folder: Path, moment: int) -> dict[str, Any]:
 def _git(folder: Path, *words: str) -> str:
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=True
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, errors="replace", timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return done.stdout.strip()
+    return done.stdout.strip("\n")
 
 
 def _processor() -> str:

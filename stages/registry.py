@@ -42,6 +42,11 @@ def locate(name: str, where: str = "config") -> str:
     return stages[name]
 
 
+def package(name: str) -> str:
+    """The top package of a stage's code."""
+    return locate(name).partition(":")[0].partition(".")[0]
+
+
 def load(name: str) -> Stage:
     """The function of a stage; imports its module, torch and all."""
     module, _, function = locate(name).partition(":")

@@ -10,7 +10,8 @@ from stages.errors import StageError
 from stages.params import Params
 
 CONFIG, MANIFEST, LOG = "config.json", "run.json", "log.txt"
-OWN_FILES = (CONFIG, MANIFEST, LOG)
+DIFF = "code.diff"  # what was not committed; only there if something was not
+OWN_FILES = (CONFIG, MANIFEST, LOG, DIFF)
 
 Metrics = dict[str, int | float]
 Report = Callable[[int, int, Metrics], None]

@@ -3,6 +3,8 @@
 import ast
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -150,6 +152,41 @@ def test_rule_06_cores_threads_cards_and_hash_seed_of_the_machine_change_no_byte
     assert sample.outputs(tmp_path / "other/model") == here
 
 
+AS_NOBODY = [
+    *("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
+    # May read what root installed and write to root's folders, so that nothing but who it is differs.
+    *("--inh-caps=+dac_override", "--ambient-caps=+dac_override"),
+]
+OTHERS = {
+    "threads": {"OMP_NUM_THREADS": "7", "MKL_NUM_THREADS": "7", "OPENBLAS_NUM_THREADS": "7"},
+    "cards": {"CUDA_VISIBLE_DEVICES": "0,1,2,3"},
+    "hash seed": {"PYTHONHASHSEED": "7"},
+    "locale": {"LC_ALL": "C", "LANG": "tr_TR.UTF-8", "PYTHONUTF8": "0"},
+    "time zone": {"TZ": "Asia/Kathmandu"},
+    "home": {"HOME": "/nonexistent", "TMPDIR": "/var/tmp"},
+    "cores": ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))],
+    "user": AS_NOBODY,
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_rule_06_each_thing_that_another_machine_has_otherwise_changes_no_byte(go, lab, tmp_path, other):
+    """The stage, in a process of its own that starts in another folder, as another shell or user would start it."""
+    changed = OTHERS[other]
+    if changed is AS_NOBODY and (os.getuid() != 0 or not shutil.which("setpriv")):
+        pytest.skip("only root can be somebody else")
+    prefix, variables = (changed, {}) if isinstance(changed, list) else ([], changed)
+    here = sample.outputs(go("model", {"channels": 64}))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    command = [*prefix, sys.executable, "-c", sample.MAIN, "-c", str(tmp_path / "model.json")]
+    done = subprocess.run(
+        command, cwd=elsewhere, env=sample.environment(lab, **variables), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert sample.outputs(elsewhere / "runs/model") == here
+
+
 def test_rule_06_neither_name_nor_root_nor_an_earlier_run_in_the_process_change_a_byte(go, tmp_path):
     one = sample.outputs(go("one", {}))
     go("between", {"seed": 5, "threads": 2, "deterministic": False})
@@ -215,3 +252,20 @@ def test_rule_14_the_five_steps_come_in_their_order(go, monkeypatch):
 def test_rule_14_every_built_in_stage_ends_in_the_same_five_steps(name):
     last = ast.parse((ROOT / "stages" / f"{name}.py").read_text()).body[-1]
     assert ast.unparse(last) == f"if __name__ == '__main__':\n    from stages import alone\n    alone.main('{name}')"
+
+
+def test_the_readme_names_a_test_for_every_rule():
+    """Every rule has a row, and whatever a row names exists."""
+    text = (ROOT / "README.md").read_text()
+    rows = [
+        row.split(" | ") for row in text.partition("and the tests that hold them")[2].splitlines() if row[:2] == "| "
+    ]
+    assert [row[0] for row in rows if row[0][2:].isdigit()] == [f"| {number}" for number in range(1, 20)]
+    for _, _, held in (row for row in rows if row[0][2:].isdigit()):
+        file = ROOT / "tests/test_rules.py"
+        for name in re.findall("`([^`]+)`", held):
+            place, _, test = name.rpartition("::") if "::" in name else ("", "", name)
+            if "/" in name:
+                file = ROOT / (place or name)
+                assert file.exists(), name
+            assert test.startswith("tests/") or f"def {test}(" in file.read_text(), name

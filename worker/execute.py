@@ -23,7 +23,7 @@ from stages import config as configs
 from stages import files, manifest, provenance, registry
 from stages.errors import StageError, Unreachable
 from stages.execution import Result
-from stages.run import CONFIG, LOG, MANIFEST, OWN_FILES
+from stages.run import CONFIG, DIFF, LOG, MANIFEST, OWN_FILES
 from worker.interpreter import Child, Interpreter, Lost, asked_for
 from worker.slots import Slot
 from worker.storage import Store
@@ -201,11 +201,13 @@ class Executor:
 
     def _deliver(self, attempt: Attempt, location: str, out: Path, log: Path, result: Result) -> Outcome:
         """Outputs, log, and at last the mark of a complete folder."""
-        package = registry.locate(attempt.run["stage"]).partition(".")[0].partition(":")[0]
+        package = registry.package(attempt.run["stage"])
         result.environment.update(provenance.code(package))
         own = self.store.push(location, out, set(files.below(out)) - {*OWN_FILES, *result.links})
         outputs = sorted(own + self._passed_on(attempt, result), key=lambda output: str(output["path"]))
         self.store.push(location, log.parent, [LOG])
+        if result.environment.get("dirty"):
+            self.store.create(location, DIFF, provenance.diff(package))
         run, sources = attempt.run, attempt.sources
         of_sources = {n: {"fingerprint": s["fingerprint"], "location": s["location"]} for n, s in sources.items()}
         mark = manifest.manifest(attempt.name, run["config"], run["fingerprint"], of_sources, outputs, result)

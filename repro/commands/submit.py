@@ -1,9 +1,13 @@
 """`repro submit`: config files -> runs."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from scheduler.mongo import Document
+    from scheduler.submit import Submitted
 
 
 @click.command(epilog="Example: repro submit configs/model.json --set lr=1e-3 --wait")
@@ -23,6 +27,7 @@ import click
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be inserted, insert nothing.")
 @click.option("--wait", is_flag=True, help="Wait for the runs; exit 1 if one of them does not end well.")
 @click.option("--allow-unknown", is_flag=True, help="Accept keys that no code of the stage reads.")
+@click.option("--again", is_flag=True, help="Compute what a run of another name has computed already.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def submit(
     files: tuple[Path, ...],
@@ -30,6 +35,7 @@ def submit(
     settings: tuple[str, ...],
     name: str | None,
     allow_unknown: bool,
+    again: bool,
     dry_run: bool,
     wait: bool,
     as_json: bool,
@@ -40,10 +46,11 @@ def submit(
     from repro.session import connect
     from scheduler import submit as scheduler
 
-    change = scheduler.Change(conf, settings, name, allow_unknown)
+    change = scheduler.Change(conf, settings, name, allow_unknown, again)
     db = connect()
     if dry_run:
-        _show([_line(c.name, "would be inserted", c.where) for c in scheduler.plan(db, files, change).fresh], as_json)
+        ready = scheduler.plan(db, files, change)
+        _show([_line(c.name, _would_be(ready.equal.get(c.name)), c.where) for c in ready.fresh], as_json)
         return
     chosen = {
         "priority": options["priority"],
@@ -54,10 +61,32 @@ def submit(
         "held": options["hold"],
     } | ({"hermetic": True} if options["hermetic"] else {})
     submitted = scheduler.submit(db, files, change, **chosen)
-    words = {True: "submitted", False: "already submitted"}
-    _show([_line(s.name, f"{words[s.new]}, {s.state}", s.location) for s in submitted], as_json)
+    _show([_line(s.name, _became(s), s.location) for s in submitted], as_json)
+    _tell_of_changes({s.stage for s in submitted if s.new})
     if wait:
         wait_for(db, [s.name for s in submitted], quiet=as_json)
+
+
+def _tell_of_changes(stages: set[str]) -> None:
+    from stages import provenance, registry
+
+    packages = sorted({registry.package(stage) for stage in stages})
+    if changed := [package for package in packages if provenance.code(package).get("dirty")]:
+        click.echo(
+            f"note: {', '.join(changed)} has changes that are not committed. No result hangs on what git knows of the "
+            "code; but who reads one back next year finds these changes only in the code.diff beside it",
+            err=True,
+        )
+
+
+def _would_be(equal: "Document | None") -> str:
+    return f"would be done at once, equal to {equal['_id']}" if equal else "would be inserted"
+
+
+def _became(run: "Submitted") -> str:
+    if run.same_as:
+        return f"submitted, done at once: equal to {run.same_as}; --again computes it"
+    return f"{'submitted' if run.new else 'already submitted'}, {run.state}"
 
 
 def _line(name: str, what: str, where: str | None) -> dict[str, str]:

@@ -51,4 +51,4 @@ def _ended_well(run: dict[str, Any], quiet: bool) -> bool:
         if run["state"] == "waiting":
             why = "can never start: a source of it failed or was cancelled"
         click.echo(f"{run['_id']}: {run['state']}" + (f" ({why})" if why else ""))
-    return bool(run["state"] == "done")
+    return run["state"] in ("done", "verified")

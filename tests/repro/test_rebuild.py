@@ -191,6 +191,20 @@ def test_gc_lists_and_removes_only_when_asked(repro, database, done, tmp_path):
     assert len(list(store.iterdir())) == 4
 
 
+def test_a_place_that_two_documents_name_is_kept_for_each(repro, database, done, tmp_path):
+    before, _ = done
+    (tmp_path / "e.json").write_text(json.dumps(CONFIGS["a"]))
+    assert (
+        "e: submitted, done at once: equal to a" in repro("submit", "--allow-unknown", str(tmp_path / "e.json")).stdout
+    )
+    database.runs.delete_one({"_id": "a"})
+    assert json.loads(repro("gc", "--older-than", "0", "--delete", "--json").stdout) == []
+    assert repro("rebuild").returncode == 0
+    after = documents(database)
+    assert results(after)["a"] == results(before)["a"]
+    assert after["e"]["location"] == after["a"]["location"]
+
+
 def test_gc_refuses_when_the_database_was_lost_or_the_store_is_not_its_own(repro, database, done, cli):
     _, store = done
     database.runs.delete_many({})

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from stages import alone
+from stages.run import OWN_FILES
 
 
 def png(seed: int, height: int = 6, width: int = 6, mode: str = "L") -> bytes:
@@ -42,7 +43,7 @@ def run_stage(work: Path, name: str, **config: Any) -> Path:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in ("run.json", "config.json")}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name not in OWN_FILES}
 
 
 def metadata_of(folder: Path) -> dict[str, Any]:
