@@ -19,6 +19,7 @@ COMMANDS = {
     "status": "The queue at a glance.",
     "show": "All about runs.",
     "logs": "What a run has printed; -f follows it.",
+    "diff": "How configs differ.",
     "wait": "Wait until runs have ended.",
     "cancel": "End runs that have not ended.",
     "retry": "Put failed or cancelled runs back into the queue.",

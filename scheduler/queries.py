@@ -1,5 +1,6 @@
 """Every read of run documents that commands and workers make."""
 
+import fnmatch
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,16 +23,28 @@ def run(db: Queue, name: str) -> Document:
     return runs(db, [name])[0]
 
 
-def runs(db: Queue, names: Sequence[str]) -> list[Document]:
-    """The documents of these runs, in the order asked for.
+def runs(db: Queue, names: Sequence[str], fields: Document | None = None) -> list[Document]:
+    """The documents of these runs, or some of their fields, in the order asked for.
 
     Raises:
         ReproError: naming those that do not exist.
     """
-    found = {d["_id"]: d for d in db.runs.find({"_id": {"$in": list(names)}})}
+    found = {d["_id"]: d for d in db.runs.find({"_id": {"$in": list(names)}}, fields)}
     if missing := [name for name in names if name not in found]:
         raise ReproError(f"no such run: {', '.join(missing)}; repro status lists them")
     return [found[name] for name in names]
+
+
+def fitting(db: Queue, pattern: str) -> list[str]:
+    """The names that a pattern of the shell fits, sorted."""
+    return [d["_id"] for d in db.runs.find({"_id": {"$regex": _anchored(pattern)}}, {"_id": 1}).sort("_id")]
+
+
+def _anchored(pattern: str) -> str:
+    """As a regular expression; what stands before the first `*` is a prefix that the index can go by."""
+    prefix = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    rest = fnmatch.translate(pattern[len(prefix) :]).removeprefix("(?s:").removesuffix(r")\Z")
+    return f"^{re.escape(prefix)}{rest}$"
 
 
 def sources(db: Queue, document: Document) -> dict[str, Document]:
