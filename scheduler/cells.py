@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 
 from stages.config import Value
 
-BARE = re.compile(r"[A-Za-z_/][\w./:@*?+-]*", re.ASCII)
+BARE = re.compile(r"[A-Za-z_/][\w./:@*?+-]*(?: [\w./:@*?+-]+)*", re.ASCII)
 TAKEN = {"true", "false", "null", "nan", "inf", "infinity"}
-DATE = re.compile(r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[./:-]*\d", re.IGNORECASE)
+DATE = re.compile(r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*[ ./:-]*\d", re.IGNORECASE)
 
 
 def spell(value: Value) -> str:
-    """A value as a cell: JSON, but for strings that are plain words."""
+    """A value as a cell: JSON, but for strings that are plain text."""
     if isinstance(value, str) and BARE.fullmatch(value) and value.lower() not in TAKEN and not DATE.match(value):
         return value
     return json.dumps(value, ensure_ascii=False)

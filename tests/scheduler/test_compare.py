@@ -54,7 +54,7 @@ def test_no_string_can_be_taken_for_a_formula_a_number_or_nothing(value):
         assert spelt[0] not in "=+-@\t\r 0123456789"
 
 
-@pytest.mark.parametrize("word", ["Mar-5", "sept2", "dec1", "true", "NULL", "1-2", "3/4", "", "two words"])
+@pytest.mark.parametrize("word", ["Mar-5", "sept2", "dec1", "true", "NULL", "1-2", "3/4", "", " a", "May 5th", "a,b"])
 def test_what_a_spreadsheet_would_change_is_quoted(word):
     assert cells.spell(word) == f'"{word}"'
 
