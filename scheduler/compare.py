@@ -130,16 +130,12 @@ def _rank(value: Value) -> tuple[int, float, str]:
 def _from_base(rows: list[Row], base: str, keys: list[str]) -> list[Row]:
     if (first := next((row for row in rows if row.name == base), None)) is None:
         raise ReproError(f"--base {base}: is none of those compared: {', '.join(row.name for row in rows)}")
-    others = [
-        Row(
-            row.name,
-            row.cells,
-            frozenset(key for key in keys if repr(row.cells.get(key)) == repr(first.cells.get(key))),
-        )
-        for row in rows
-        if row is not first
-    ]
-    return [first, *others]
+    others = [row for row in rows if row is not first]
+    return [first, *(Row(row.name, row.cells, _same(row, first, keys), relative=True) for row in others)]
+
+
+def _same(row: Row, other: Row, keys: list[str]) -> frozenset[str]:
+    return frozenset(key for key in keys if repr(row.cells.get(key)) == repr(other.cells.get(key)))
 
 
 def _tables(subjects: Sequence[Subject]) -> list[dict[str, Cell]]:
