@@ -20,6 +20,7 @@ COMMANDS = {
     "show": "All about runs.",
     "logs": "What a run has printed; -f follows it.",
     "diff": "How configs differ.",
+    "clone": "Variations of a config under the next letters.",
     "wait": "Wait until runs have ended.",
     "cancel": "End runs that have not ended.",
     "retry": "Put failed or cancelled runs back into the queue.",

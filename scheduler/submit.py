@@ -153,7 +153,7 @@ def _candidate(path: Path, change: Change) -> Candidate:
     before = configs.load(path)
     config = configs.merge(before, change.conf, change.settings)
     where = str(path)
-    _check(config, where, change.allow_unknown)
+    check_config(config, where, change.allow_unknown)
     if change.name:
         return Candidate(configs.check_name(change.name, "--name"), config, where)
     # A merge that changes nothing is the file itself.
@@ -161,7 +161,7 @@ def _candidate(path: Path, change: Change) -> Candidate:
     return Candidate(f"{name} as changed", config, where, base=name) if changed else Candidate(name, config, where)
 
 
-def _check(config: Config, where: str, allow_unknown: bool) -> None:
+def check_config(config: Config, where: str, allow_unknown: bool) -> None:
     configs.check(config, where)
     check_keys(config, registry.keys(str(config["stage"]), where), where, allow_unknown)
 
@@ -180,7 +180,7 @@ def _with_sources(asked: Sequence[Candidate], folders: Sequence[Path], allow_unk
             continue
         read.add(path)
         config = configs.load(path)
-        _check(config, str(path), allow_unknown)
+        check_config(config, str(path), allow_unknown)
         candidate = Candidate(source, config, str(path))
         _check_same(found.setdefault(source, candidate), candidate)
         waiting += [(further, folder) for further in candidate.sources]

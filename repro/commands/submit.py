@@ -1,9 +1,13 @@
 """`repro submit`: config files -> runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from scheduler.submit import Submitted
 
 
 @click.command(epilog="Example: repro submit configs/model.json --set lr=1e-3 --wait")
@@ -53,10 +57,14 @@ def submit(
         "held": options["hold"],
     }
     submitted = scheduler.submit(db, files, change, **chosen)
-    words = {True: "submitted", False: "already submitted"}
-    _show([_line(s.name, f"{words[s.new]}, {s.state}", s.location) for s in submitted], as_json)
+    report(submitted, as_json)
     if wait:
         wait_for(db, [s.name for s in submitted], quiet=as_json)
+
+
+def report(submitted: "Sequence[Submitted]", as_json: bool) -> None:
+    words = {True: "submitted", False: "already submitted"}
+    _show([_line(s.name, f"{words[s.new]}, {s.state}", s.location) for s in submitted], as_json)
 
 
 def _line(name: str, what: str, where: str | None) -> dict[str, str]:
