@@ -20,6 +20,7 @@ COMMANDS = {
     "show": "All about runs.",
     "logs": "What a run has printed; -f follows it.",
     "diff": "How configs differ.",
+    "losses": "The curves of several runs in one plot.",
     "clone": "Variations of a config under the next letters.",
     "wait": "Wait until runs have ended.",
     "cancel": "End runs that have not ended.",

@@ -23,6 +23,7 @@ from stages import files, manifest, provenance, registry
 from stages.errors import StageError, Unreachable
 from stages.execution import Result
 from stages.run import CONFIG, LOG, MANIFEST, OWN_FILES
+from worker.curve import Curve
 from worker.interpreter import Child, Interpreter, Lost, asked_for
 from worker.slots import Slot
 from worker.storage import Store
@@ -73,6 +74,7 @@ class Attempt:
     progress: Document | None = None
     moved: float = field(default_factory=time.monotonic)  # when the stage last said how far it is
     told: Told = field(default_factory=Told)
+    curve: Curve = field(default_factory=Curve)
     stopped: Outcome | None = None
     child: Child | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
