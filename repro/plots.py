@@ -8,6 +8,7 @@ from repro.losses import Found
 from stages.errors import ReproError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe and Ito: eight colours that the colour-blind tell apart, too; their yellow is too pale for a line.
@@ -54,12 +55,23 @@ def _draw(figure: "Figure", found: Found, log: bool) -> None:
         axes.plot([], [], "k-", label="training")
         axes.plot([], [], "k--", label="validation")
     if log:
-        axes.set_yscale("log")
+        _log_scale(axes)
+    if units == "epoch":
+        axes.locator_params(axis="x", integer=True)
     axes.grid(alpha=0.3, which="both")
     if len(found.labels) > BESIDE:
         axes.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
     else:
         axes.legend(fontsize=8)
+
+
+def _log_scale(axes: "Axes") -> None:
+    """With plain numbers at its ticks: names must not be read as formulas, and so formulas are switched off."""
+    from matplotlib.ticker import LogFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
 
 
 def text(found: Found, log: bool, width: int, height: int) -> str:

@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from repro.follow import Follower
-from scheduler import logs, queries
+from scheduler import logs, metrics, queries
 from scheduler.logs import Piece
 from tests.worker.test_worker import wait_for
+from worker.curve import Curve
 from worker.prefetch import Prefetcher
 from worker.tail import MOST, PIECE, Told
 
@@ -53,6 +54,29 @@ def test_the_log_of_a_running_run_is_told_and_followed_to_its_end(bench):
     assert beside(bench, watch, lease=1, max_runs=1) == ""  # not a byte twice
     assert bench.get("a")["state"] == "failed"
     assert text_of(bench, "a", lines=1) == "hello from the stage\n"
+
+
+def test_the_figures_of_a_running_run_are_told_once_each(bench):
+    sleeps(bench, "a", "x")
+
+    def watch():
+        try:
+            wait_for(lambda: bench.db.metrics.count_documents({}))
+            wait_for(lambda: bench.db.logs.count_documents({}))
+            return list(metrics.points(bench.db, queries.run(bench.db, "a")["lease"]["token"]))
+        finally:
+            kill_stage(bench, "a")
+
+    assert beside(bench, watch, lease=1, max_runs=1) == [metrics.Point(1, 2, {"loss": 0.5})]
+
+
+def test_the_figures_of_a_long_run_are_told_ever_more_seldom():
+    curve, told = Curve(), 0
+    for second in range(30 * 86400 // 10):  # a month, in a tenth of its steps
+        if point := curve.next({"step": second, "total": 10**9, "metrics": {"loss": 0.5}}, second * 10.0):
+            curve.passed(point, second * 10.0)
+            told += 1
+    assert 1000 < told < 8000
 
 
 def test_the_log_of_an_ended_run_comes_from_its_folder(bench):
