@@ -1,5 +1,6 @@
 """Where clones and children come from and go to: the original's config, and the letters that are taken."""
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +66,26 @@ def submit(paths: Sequence[Path], allow_unknown: bool, as_json: bool, **options:
     from scheduler import submit as scheduler
 
     report(scheduler.submit(_connect(), paths, scheduler.Change(allow_unknown=allow_unknown), **options), as_json)
+
+
+def submit_each(tagged: "Sequence[tuple[Path, list[str]]]", as_json: bool) -> None:
+    """Put files into the queue, each with tags of its own, and say what came of it."""
+    from repro.commands.submit import report
+    from scheduler import submit as scheduler
+
+    db = _connect()
+    report([s for path, tags in tagged for s in scheduler.submit(db, [path], tags=tags)], as_json)
+
+
+def run_to_the_end(db: "Queue", tagged: "Sequence[tuple[Path, list[str]]]") -> None:
+    """Submit and wait; that some of them end badly is no error here."""
+    from repro.commands.wait import wait_for
+    from scheduler import submit as scheduler
+    from stages.errors import RunFailed
+
+    names = [scheduler.submit(db, [path], tags=tags)[-1].name for path, tags in tagged]
+    with contextlib.suppress(RunFailed):
+        wait_for(db, names, quiet=True)
 
 
 def _connect() -> "Queue":

@@ -169,13 +169,14 @@ def _prefixes(roles: Sequence[Mapping[Role, Subject]]) -> dict[Role, str]:
             names.setdefault(role, {})[source.name] = None
     found: dict[Role, str] = {}
     for (stage, number), called in names.items():
-        shared = _shared_prefix(called)
+        shared = shared_prefix(called)
         lettered = shared and all(LETTERS.fullmatch(name, len(shared)) for name in called)
         prefix = shared if lettered else stage
         found[stage, number] = f"{stage}{number + 1}" if prefix in found.values() else prefix
     return found
 
 
-def _shared_prefix(names: Iterable[str]) -> str:
+def shared_prefix(names: Iterable[str]) -> str:
+    """What all these names begin with."""
     first, last = min(names), max(names)  # in between no name can share less
     return first[: next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))]
