@@ -37,6 +37,8 @@ class Reader:
         Raises:
             ReproError: a name, a pattern or a file is not there, or is no config.
         """
+        from scheduler.queries import is_pattern
+
         named = [word for word in words if not is_local(word)]
         fitting = {word: self._fitting(word) for word in named if is_pattern(word)}
         self._fetch([word for word in named if word not in fitting] + [n for found in fitting.values() for n in found])
@@ -103,10 +105,6 @@ class Reader:
 def is_local(word: str) -> bool:
     """A file or a folder; a bare name is a run, whatever lies here under it."""
     return word.endswith(".json") or ("/" in word and Path(word).exists())
-
-
-def is_pattern(word: str) -> bool:
-    return any(character in word for character in "*?[")
 
 
 def of_run(run: dict[str, Any]) -> Subject:

@@ -89,7 +89,8 @@ class Attempt:
 
     def news(self) -> Document:
         """What a heartbeat tells of it."""
-        told: Document = {"progress": self.progress} if self.progress else {}
+        told: Document = {"cards": list(self.slot.cards)} if self.slot.cards else {}
+        told |= {"progress": self.progress} if self.progress else {}
         if self.told.log is not None:
             with contextlib.suppress(FileNotFoundError):  # not begun yet, or over already
                 told["log_tail"] = tail(self.told.log)
