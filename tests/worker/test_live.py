@@ -12,6 +12,7 @@ import pytest
 from repro.follow import Follower
 from scheduler import logs, metrics, queries
 from scheduler.logs import Piece
+from stages.errors import StageError
 from tests.worker.test_worker import wait_for
 from worker.curve import Curve
 from worker.prefetch import Prefetcher
@@ -85,6 +86,23 @@ def test_the_log_of_an_ended_run_comes_from_its_folder(bench):
     bench.run("b", "raises")
     assert text_of(bench, "b").startswith("before the end\n")
     assert "ValueError: boom" in text_of(bench, "b", follow=True, lines=1)
+
+
+def test_each_attempt_has_a_log_of_its_own(bench):
+    bench.run("a", "dies", options={"max_attempts": 2})
+    bench.db.runs.update_one({"_id": "a"}, {"$set": {"not_before": None}})  # its second attempt need not wait
+    bench.work()
+    run = bench.get("a")
+    assert (run["state"], run["attempts"]) == ("failed", 2)
+    follower = Follower(bench.db, lambda: bench.store, None)
+    tokens = [entry["token"] for entry in run["history"] if entry["to"] == "running"]
+    for number, token in enumerate(tokens, 1):
+        path = bench.folder / "store" / f"a-{token[:8]}" / "log.txt"
+        path.chmod(0o644)
+        path.write_text(f"attempt {number}\n")
+    assert [follower.attempt(run, number) for number in (1, 2)] == ["attempt 1\n", "attempt 2\n"]
+    with pytest.raises(StageError, match="a has no attempt 3; there were 2"):
+        follower.attempt(run, 3)
 
 
 @pytest.mark.parametrize(("state", "message"), [("pending", "has no log yet; -f waits"), ("cancelled", "never ran")])
