@@ -14,7 +14,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from scheduler import embedded, runs
+from scheduler import embedded, queries, runs
 from scheduler.mongo import Queue, connect
 from scheduler.settings import Settings
 
@@ -42,11 +42,12 @@ def long_history() -> None:
         os.environ |= {"REPRO_HOME": home}
         os.environ.pop("REPRO_MONGO_URL", None)
         try:
-            fill(connect(Settings.read()))
-            for words in (["status"], ["status", "--json"], ["status", "--state", "failed"], ["status", "run99999*"]):
-                own = statistics.median(bare() for _ in range(5))
-                seconds = statistics.median(call(words) for _ in range(5))
-                print(f"repro {' '.join(words):22} {HISTORY} finished: {seconds - own:.2f} s of its own (bound: 0.3 s)")
+            db = connect(Settings.read())
+            show_status("nothing")
+            asked("nothing", db)
+            fill(db)
+            show_status(f"{HISTORY} finished")
+            asked(f"{HISTORY} finished", db)
         finally:
             embedded.stop(Path(home))
 
@@ -67,6 +68,24 @@ def fill(db: Queue) -> None:
         runs.claim(db, "box:1", [0], 3600)
 
 
+def show_status(behind: str) -> None:
+    for words in (["status"], ["status", "--json"], ["status", "--state", "failed"], ["status", "run99999*"]):
+        seconds = [(call(words), bare()) for _ in range(7)]  # alternating: a noisy moment meets both
+        own = statistics.median(took for took, _ in seconds) - statistics.median(start for _, start in seconds)
+        print(f"repro {' '.join(words):22} behind {behind}: {own:.2f} s of its own (bound: 0.3 s)")
+
+
+def asked(behind: str, db: Queue) -> None:
+    """What of that the queue's answers take."""
+    seconds = []
+    for _ in range(7):
+        began = time.perf_counter()
+        queries.why_waiting(db, queries.listing(db))
+        queries.counts(db)
+        seconds.append(time.perf_counter() - began)
+    print(f"the reads of status behind {behind}: {statistics.median(seconds):.3f} s")
+
+
 def bare() -> float:
     """What every command pays: the interpreter's own start."""
     began = time.perf_counter()
@@ -84,7 +103,9 @@ def write(folder: Path, number: int, draw: random.Random) -> Path:
 
 def call(words: list[str]) -> float:
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "repro", *words], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "repro", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
+    )
     return time.perf_counter() - began
 
 

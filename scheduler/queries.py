@@ -131,6 +131,11 @@ def listing(db: Queue, only: Only | None = None, limit: int = 20) -> list[Docume
     return (live + ended)[:limit]
 
 
+def found(db: Queue, guard: Document, fields: Sequence[str]) -> Iterator[Document]:
+    """These fields of every run that a filter of a user's lets through, by name."""
+    yield from db.runs.find(guard, list(fields)).sort("_id")
+
+
 def why_waiting(db: Queue, documents: Iterable[Document]) -> dict[str, str]:
     """For each waiting or pending run, in a few words, why it does not run yet."""
     waiting = [d for d in documents if d["state"] in (State.WAITING, State.PENDING)]
