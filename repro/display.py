@@ -3,9 +3,13 @@
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
 
 
 def dump(value: Any) -> None:
@@ -13,7 +17,14 @@ def dump(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+Paint = Callable[[str, str], "Text"]  # (column, cell) -> the cell as a terminal shows it
+LAST = 30  # characters that the last column should have at least, before others give way
+GAP = 1  # blanks behind a column
+
+
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], paint: Paint | None = None, expendable: Sequence[str] = ()
+) -> None:
     """A table on a terminal, a line a row, without columns that are empty; CSV with every column elsewhere."""
     if not sys.stdout.isatty():
         writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -21,16 +32,37 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         writer.writerows(rows)
         return
     from rich.console import Console
+
+    console = Console()
+    console.print(grid(columns, rows, console.width, paint, expendable))
+
+
+def grid(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    width: int,
+    paint: Paint | None = None,
+    expendable: Sequence[str] = (),
+) -> "Table":
+    """The table itself. Where it is too wide, expendable columns go, the first named first; then the last is cut."""
     from rich.table import Table
     from rich.text import Text
 
+    cells = [[paint(c, text) if paint else Text(text) for c, text in zip(columns, row, strict=True)] for row in rows]
+    widths = [max(len(column), *(row[i].cell_len for row in cells)) for i, column in enumerate(columns)]
     shown = [i for i in range(len(columns)) if any(row[i] for row in rows)]
+    for column in expendable:
+        needed = [widths[i] for i in shown[:-1]] + [min(LAST, widths[shown[-1]])]
+        if sum(needed) + GAP * len(needed) > width:
+            shown = [i for i in shown if columns[i] != column]
     found = Table(box=None, pad_edge=False, header_style="bold")
     for i in shown:
-        found.add_column(columns[i], no_wrap=i != shown[-1])  # the last gives way where the terminal is narrow
-    for row in rows:
-        found.add_row(*(Text(row[i], no_wrap=True, overflow="ellipsis") for i in shown))
-    Console().print(found)
+        found.add_column(columns[i], no_wrap=i != shown[-1])
+    for row in cells:
+        for cell in row:
+            cell.no_wrap, cell.overflow = True, "ellipsis"
+        found.add_row(*(row[i] for i in shown))
+    return found
 
 
 def duration(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """A run's log, attempt by attempt, from wherever it can be read at the time."""
 
+import io
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -43,6 +44,25 @@ class Follower:
             time.sleep(POLL)
             run = queries.run(self.db, run["_id"])
 
+    def attempt(self, run: dict[str, Any], number: int) -> str:
+        """What the attempt of this number has left; the first is 1.
+
+        Raises:
+            StageError: there was no such attempt, or nothing of its log is left.
+        """
+        tokens = _tokens(run)
+        if not 1 <= number <= len(tokens):
+            raise StageError(f"{run['_id']} has no attempt {number}; there were {len(tokens)}")
+        token, location = tokens[number - 1], self.store().location(run["_id"], tokens[number - 1])
+        try:
+            return self._cut(self.store().read(location, LOG), first=True)
+        except FileNotFoundError:
+            if text := "".join(self._told(token, first=True)):
+                return text
+        except OSError as error:
+            raise Unreachable(f"{location}/{LOG} can't be read: {error.strerror}") from error
+        raise StageError(f"attempt {number} of {run['_id']} has left no log in {location}")
+
     def _told(self, token: str, first: bool) -> Iterator[str]:
         if token != self._token:
             if self._token:
@@ -76,11 +96,15 @@ class Follower:
     def _cut(self, data: bytes, first: bool) -> str:
         text = data.decode("utf-8", "replace")
         if first and self.lines is not None:
-            kept = text.splitlines(keepends=True)
+            kept = io.StringIO(text, newline="\n").readlines()  # not split at returns, as of progress bars
             return "".join(kept[len(kept) - min(self.lines, len(kept)) :])
         return text
 
 
 def _last_token(run: dict[str, Any]) -> str:
-    tokens = [entry["token"] for entry in run["history"] if entry["to"] == State.RUNNING]
-    return tokens[-1] if tokens else ""
+    return (_tokens(run) or [""])[-1]
+
+
+def _tokens(run: dict[str, Any]) -> list[str]:
+    """Of the attempts, the first one first."""
+    return [entry["token"] for entry in run["history"] if entry["to"] == State.RUNNING]

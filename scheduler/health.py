@@ -36,6 +36,7 @@ NEEDED = {
     ("workers", "update"): "worker",
     ("workers", "remove"): "worker",
     ("logs", "insert"): "worker",
+    ("metrics", "insert"): "worker",
 }
 INDISPENSABLE = {("runs", "find")}
 

@@ -1,16 +1,21 @@
 """Every read of run documents that commands and workers make."""
 
+import fnmatch
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any
 
 from scheduler.mongo import Document, Queue, server_time
 from scheduler.runs import CLAIM_ORDER, FINAL, LIVE, RESULT, State, claimable
+from scheduler.waiting import Facts, reason
 from stages.errors import ReproError
 
 STATES = [state.value for state in State]
 NEWS_MS = 2000  # how long the server holds a question for news that it has no answer to
+MANY = 100_000  # runs from which the done ones are not counted one by one
+FAILURES = 5  # rows of a listing that are kept for the newest failures
+SILENT = 120  # seconds after which a worker does not count as alive
 
 
 def run(db: Queue, name: str) -> Document:
@@ -22,16 +27,33 @@ def run(db: Queue, name: str) -> Document:
     return runs(db, [name])[0]
 
 
-def runs(db: Queue, names: Sequence[str]) -> list[Document]:
-    """The documents of these runs, in the order asked for.
+def runs(db: Queue, names: Sequence[str], fields: Document | None = None) -> list[Document]:
+    """The documents of these runs, or some of their fields, in the order asked for.
 
     Raises:
         ReproError: naming those that do not exist.
     """
-    found = {d["_id"]: d for d in db.runs.find({"_id": {"$in": list(names)}})}
+    found = {d["_id"]: d for d in db.runs.find({"_id": {"$in": list(names)}}, fields)}
     if missing := [name for name in names if name not in found]:
         raise ReproError(f"no such run: {', '.join(missing)}; repro status lists them")
     return [found[name] for name in names]
+
+
+def fitting(db: Queue, pattern: str) -> list[str]:
+    """The names that a pattern of the shell fits, sorted."""
+    return [d["_id"] for d in db.runs.find({"_id": {"$regex": _anchored(pattern)}}, {"_id": 1}).sort("_id")]
+
+
+def is_pattern(word: str) -> bool:
+    """Of the shell; no name has such characters."""
+    return any(character in word for character in "*?[")
+
+
+def _anchored(pattern: str) -> str:
+    """As a regular expression; what stands before the first `*` is a prefix that the index can go by."""
+    prefix = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    rest = fnmatch.translate(pattern[len(prefix) :]).removeprefix("(?s:").removesuffix(r")\Z")
+    return f"^{re.escape(prefix)}{rest}$"
 
 
 def sources(db: Queue, document: Document) -> dict[str, Document]:
@@ -81,42 +103,80 @@ def lettered(db: Queue, base: str) -> dict[str, str]:
 
 
 def counts(db: Queue) -> dict[str, int]:
-    """How many runs there are in each state that has any; each count is answered from an index."""
-    found = {state: db.runs.count_documents({"state": state}) for state in STATES}
-    return {state: number for state, number in found.items() if number}
+    """How many runs there are in each state that has any.
+
+    Each count walks its part of an index. Of a long history what is done is told by what is left of all, which is
+    known without counting and may be off by those that are being inserted.
+    """
+    total = db.runs.estimated_document_count()
+    exact = STATES if total < MANY else [state for state in STATES if state != State.DONE]
+    found = {state: db.runs.count_documents({"state": state}) for state in exact}
+    found.setdefault(State.DONE.value, max(0, total - sum(found.values())))
+    return {state: found[state] for state in STATES if found[state]}
 
 
-def listing(db: Queue, states: Sequence[str] = (), limit: int = 20) -> list[Document]:
-    """The newest runs first, without the parts that a table has no room for; live ones before ended ones."""
+@dataclass(frozen=True)
+class Only:
+    """What a listing is to have; an empty field lets everything through."""
+
+    states: Sequence[str] = ()
+    stages: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    patterns: Sequence[str] = ()
+
+    def guard(self) -> Document:
+        found: Document = {"stage": {"$in": list(self.stages)}} if self.stages else {}
+        if self.tags:
+            found["tags"] = {"$all": list(self.tags)}
+        if self.patterns:
+            exact = [pattern for pattern in self.patterns if not is_pattern(pattern)]
+            found["$or"] = [{"_id": {"$in": exact}}] if exact else []
+            found["$or"] += [{"_id": {"$regex": _anchored(p)}} for p in self.patterns if is_pattern(p)]
+        return found
+
+
+def listing(db: Queue, only: Only | None = None, limit: int = 20) -> list[Document]:
+    """The newest runs first, without the parts that a table has no room for.
+
+    Running runs come first, then what is to run, then what failed, then the rest. A few of the places are kept for the
+    newest failures, which a long queue must not hide.
+    """
+    only = only or Only()
     hidden = {"outputs": 0, "params": 0, "environment": 0, "history": 0, "config": 0}
-    found: list[Document] = []
-    for state in states or STATES:
+    found: dict[str, list[Document]] = {}
+    for state in only.states or STATES:
         order = "finished_at" if state in FINAL else "submitted_at"
-        found += db.runs.find({"state": state}, hidden).sort(order, -1).limit(limit)
-    live_first = {
-        state: place
-        for place, state in enumerate(("running", "pending", "waiting", "failed", "cancelled", "done", "verified"))
-    }
-    return sorted(found, key=lambda d: live_first[d["state"]])[:limit]
+        guard = {"state": state} | only.guard()
+        found[state] = list(db.runs.find(guard, hidden).sort(order, -1).limit(limit))
+    room = limit - min(FAILURES, len(found.get(State.FAILED, ())))
+    live = [run for state in (State.RUNNING, State.PENDING, State.WAITING) for run in found.get(state, ())][:room]
+    ended = [
+        run for state in (State.FAILED, State.CANCELLED, State.DONE, State.VERIFIED) for run in found.get(state, ())
+    ]
+    return (live + ended)[:limit]
+
+
+def found(db: Queue, guard: Document, fields: Sequence[str]) -> Iterator[Document]:
+    """These fields of every run that a filter of a user's lets through, by name."""
+    yield from db.runs.find(guard, list(fields)).sort("_id")
 
 
 def why_waiting(db: Queue, documents: Iterable[Document]) -> dict[str, str]:
     """For each waiting or pending run, in a few words, why it does not run yet."""
-    pending = [d for d in documents if d["state"] in (State.WAITING, State.PENDING)]
-    wanted = {source for d in pending for source in d["waiting_for"]}
-    states = {d["_id"]: d["state"] for d in db.runs.find({"_id": {"$in": list(wanted)}}, {"state": 1})}
-    now = server_time(db)
-    return {d["_id"]: _reason(d, states, now) for d in pending}
+    waiting = [d for d in documents if d["state"] in (State.WAITING, State.PENDING)]
+    if not waiting:
+        return {}
+    wanted = list({source for d in waiting for source in d["waiting_for"]})
+    states = {d["_id"]: d["state"] for d in db.runs.find({"_id": {"$in": wanted}}, {"state": 1})} if wanted else {}
+    needs = {d["gpus"] for d in waiting if d["state"] == State.PENDING}
+    first = {gpus: run["_id"] for gpus in needs if (run := first_in_line(db, [gpus]))}
+    facts = Facts(server_time(db), states, live_workers(db), first)
+    return {d["_id"]: reason(d, facts) for d in waiting}
 
 
-def _reason(document: Document, states: Mapping[str, str], now: datetime) -> str:
-    if document["state"] == State.WAITING:
-        return ", ".join(f"{name} is {states.get(name, 'gone')}" for name in document["waiting_for"])
-    if document["held"]:
-        return "held"
-    if document.get("not_before") and document["not_before"] > now:
-        return f"not before {document['not_before']:%H:%M:%S} UTC"
-    return f"needs a worker with {document['gpus']} GPUs" if document["gpus"] else "next in line"
+def live_workers(db: Queue) -> list[Document]:
+    """Those that have been heard of lately."""
+    return list(db.workers.find({"$expr": {"$gt": ["$seen_at", {"$subtract": ["$$NOW", SILENT * 1000]}]}}))
 
 
 def ready_sources(db: Queue) -> list[str]:

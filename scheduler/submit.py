@@ -185,7 +185,7 @@ def _candidate(path: Path, change: Change) -> Candidate:
     name = configs.check_name(path.stem, where)
     before = configs.load(path)
     config = configs.merge(before, change.conf, change.settings)
-    sources = _check(config, where, change.allow_unknown)
+    sources = check_config(config, where, change.allow_unknown)
     if change.name:
         return Candidate(configs.check_name(change.name, "--name"), config, where, sources)
     # A merge that changes nothing is the file itself.
@@ -194,7 +194,7 @@ def _candidate(path: Path, change: Change) -> Candidate:
     return Candidate(name, config, where, sources)
 
 
-def _check(config: Config, where: str, allow_unknown: bool) -> list[str]:
+def check_config(config: Config, where: str, allow_unknown: bool) -> list[str]:
     """See that a config keeps all rules; returns its sources."""
     configs.check(config, where)
     check_keys(config, registry.keys(str(config["stage"]), where), where, allow_unknown)
@@ -222,7 +222,7 @@ def _with_sources(asked: Sequence[Candidate], allow_unknown: bool) -> dict[str, 
                 continue
             read.add(where)
             config = configs.load(Path(where))
-            candidate = Candidate(source, config, where, _check(config, where, allow_unknown))
+            candidate = Candidate(source, config, where, check_config(config, where, allow_unknown))
             _check_same(found.setdefault(source, candidate), candidate)
             waiting.append(candidate)
     return found

@@ -8,7 +8,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
-from scheduler import fleet, logs, mongod, queries, runs
+from scheduler import fleet, logs, metrics, mongod, queries, runs
 from scheduler.mongo import connect
 from scheduler.settings import Settings
 from stages.errors import Unreachable
@@ -65,6 +65,7 @@ def users(guarded):
         found = {role: connect(Settings.read({"REPRO_MONGO_URL": guarded % f"{role}:x@"})) for role in ROLES}
         runs.create_indexes(found["reproMaintainer"])
         logs.create_indexes(found["reproMaintainer"])
+        metrics.create_indexes(found["reproMaintainer"])
         yield found
         for db in found.values():
             db.client.close()
@@ -80,6 +81,7 @@ def work(db):
     run = runs.claim(db, "w", [0], 30)
     assert runs.renew(db, run["_id"], run["lease"]["token"], 30)
     logs.append(db, run["lease"]["token"], logs.Piece(0, b"x"))
+    metrics.append(db, run["lease"]["token"], metrics.Point(1, 2, {"loss": 0.5}))
     assert runs.complete(db, run["_id"], run["lease"]["token"], "file:///s/a", {"outputs": []})
     assert runs.release_children(db, [run["_id"]]) == 0
     with db.runs.watch():
@@ -88,7 +90,7 @@ def work(db):
 
 
 def read(db):
-    return queries.listing(db), queries.counts(db), list(logs.pieces(db, "t"))
+    return queries.listing(db), queries.counts(db), list(logs.pieces(db, "t")), list(metrics.points(db, "t"))
 
 
 def operate(db):
@@ -142,6 +144,7 @@ def test_nobody_may_delete_a_run_or_drop_anything(users, role):
 def test_who_may_not_create_indexes_goes_without(users, role):
     runs.create_indexes(users[role])
     logs.create_indexes(users[role])
+    metrics.create_indexes(users[role])
 
 
 @pytest.fixture(scope="module")

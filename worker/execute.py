@@ -24,6 +24,7 @@ from stages import files, manifest, provenance, registry
 from stages.errors import StageError, Unreachable
 from stages.execution import Result
 from stages.run import CONFIG, DIFF, LOG, MANIFEST, OWN_FILES
+from worker.curve import Curve
 from worker.interpreter import Child, Interpreter, Lost, asked_for
 from worker.slots import Slot
 from worker.storage import Store
@@ -80,6 +81,7 @@ class Attempt:
     progress: Document | None = None
     moved: float = field(default_factory=time.monotonic)  # when the stage last said how far it is
     told: Told = field(default_factory=Told)
+    curve: Curve = field(default_factory=Curve)
     stopped: Outcome | None = None
     child: Child | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -94,7 +96,8 @@ class Attempt:
 
     def news(self) -> Document:
         """What a heartbeat tells of it."""
-        told: Document = {"progress": self.progress} if self.progress else {}
+        told: Document = {"cards": list(self.slot.cards)} if self.slot.cards else {}
+        told |= {"progress": self.progress} if self.progress else {}
         if self.told.log is not None:
             with contextlib.suppress(FileNotFoundError):  # not begun yet, or over already
                 told["log_tail"] = tail(self.told.log)

@@ -9,17 +9,17 @@ import threading
 import time
 from collections.abc import Callable
 
-from scheduler import logs, runs
+from scheduler import logs, metrics, runs
 from scheduler.mongo import DriverError, Queue
 from worker.execute import Attempt, Stopped
 
-TELL = 2.0  # seconds between pieces of a log
+TELL = 2.0  # seconds between pieces of a log, and points of a curve
 
 
 class Keeper(threading.Thread):
     """Each third of the lease's length: says that the worker is alive, renews every registered attempt's lease.
 
-    In between it tells what the runs have printed; nothing if they have printed nothing.
+    In between it tells what the runs have printed, and their figures; nothing if there is nothing new.
     """
 
     def __init__(self, db: Queue, lease: float, announce: Callable[[], None]) -> None:
@@ -62,6 +62,9 @@ class Keeper(threading.Thread):
         if piece := attempt.told.next():
             logs.append(self.db, attempt.token, piece)
             attempt.told.passed(piece)
+        if point := attempt.curve.next(attempt.progress, time.monotonic()):
+            metrics.append(self.db, attempt.token, point)
+            attempt.curve.passed(point, time.monotonic())
 
     def _renew(self, attempt: Attempt) -> None:
         if not runs.renew(self.db, attempt.name, attempt.token, self.lease, attempt.news()):

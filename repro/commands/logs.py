@@ -1,6 +1,7 @@
 """`repro logs`: what a run has printed."""
 
 import sys
+from collections.abc import Iterable, Iterator
 
 import click
 
@@ -9,22 +10,47 @@ import click
 @click.argument("name")
 @click.option("-f", "--follow", is_flag=True, help="Go on as it prints, until it ends.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), help="Begin with so many of the last lines.")
-def logs(name: str, follow: bool, lines: int | None) -> int:
+@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Of the Nth attempt, not of the last.")
+@click.option("--raw", is_flag=True, help="Every byte as it was printed, each state of a progress bar too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the lines as JSON.")
+def logs(name: str, follow: bool, lines: int | None, attempt: int | None, raw: bool, as_json: bool) -> int:
     """Print a run's log: of a running one as far as its worker has told, of an ended one from its folder.
+
+    Colours stay; of a progress bar that redraws its line, the last state is printed.
 
     Exit code 1: with --follow, the run did not end well.
     """
+    from repro.display import dump
     from repro.follow import Follower
     from repro.session import connect
     from scheduler import queries
     from scheduler.settings import Settings
     from worker.storage import Store
 
+    if follow and (attempt or as_json):
+        raise click.UsageError("-f goes with neither --attempt nor --json")
     settings, db = Settings.read(), connect()
     follower = Follower(db, lambda: Store.open(settings.store, settings.home), lines)
     run = queries.run(db, name)
-    for text in follower.texts(run, follow):
-        sys.stdout.write(text)
-        sys.stdout.flush()
+    raw = raw or (follow and sys.stdout.isatty())  # a terminal collapses by itself, and shows a bar as it moves
+    texts = [follower.attempt(run, attempt)] if attempt else follower.texts(run, follow)
+    if as_json:
+        dump("".join(_lines(texts, raw)).rstrip("\n").split("\n"))
+    else:
+        for text in _lines(texts, raw):
+            sys.stdout.write(text)
+            sys.stdout.flush()
     state = queries.run(db, name)["state"]
     return 1 if follow and state in ("failed", "cancelled") else 0
+
+
+def _lines(texts: Iterable[str], raw: bool) -> Iterator[str]:
+    from repro.terminal import Collapse
+
+    if raw:
+        yield from texts
+        return
+    lines = Collapse()
+    for text in texts:
+        yield lines.feed(text)
+    yield lines.close()

@@ -1,60 +1,170 @@
 """`repro status`: the queue at a glance."""
 
-from datetime import datetime
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-COLUMNS = ("NAME", "STAGE", "STATE", "SOURCE", "WORKER", "PROGRESS", "TRIES", "AGE", "WHAT")
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rich.console import RenderableType
+
+    from scheduler.mongo import Queue
+    from scheduler.queries import Only
+
+COLUMNS = ("NAME", "STAGE", "STATE", "SOURCE", "WORKER", "GPU", "PROGRESS", "ETA", "TRIES", "AGE", "WHAT")
+EXPENDABLE = ("TRIES", "AGE", "SOURCE", "STAGE", "WORKER", "ETA", "GPU")  # on a narrow terminal, in this order
+REFRESH = 1.0  # seconds
+BAR = 10  # characters
+COLOURS = {"running": "cyan", "done": "green", "failed": "red", "cancelled": "bright_black", "held": "yellow"}
 
 
-@click.command(epilog="Example: repro status model --json")
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.command(epilog="Example: repro status 'model*' --state failed --state running -n 50 --watch")
+@click.argument("names", metavar="[NAME|PATTERN]...", nargs=-1)
 @click.option("--state", "states", multiple=True, help="Only runs in this state; may be given again.")
+@click.option("--stage", "stages", multiple=True, help="Only runs of this stage; may be given again.")
+@click.option("--tag", "tags", multiple=True, help="Only runs with this tag, and with each that is given.")
 @click.option("-n", "--last", "limit", type=click.IntRange(min=1), default=20, show_default=True, help="So many rows.")
+@click.option("--watch", is_flag=True, help="Show it again every second, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(names: tuple[str, ...], states: tuple[str, ...], limit: int, as_json: bool) -> None:
+def status(
+    names: tuple[str, ...],
+    states: tuple[str, ...],
+    stages: tuple[str, ...],
+    tags: tuple[str, ...],
+    limit: int,
+    watch: bool,
+    as_json: bool,
+) -> None:
     """Show the queue: running runs first, then what waits and why, then what ended, the newest first."""
-    from repro.display import dump, table
     from repro.session import connect
     from scheduler import queries
-    from scheduler.mongo import server_time
     from stages.errors import ConfigError
 
     if wrong := [state for state in states if state not in queries.STATES]:
         raise ConfigError(f"--state {wrong[0]}: the states are {', '.join(queries.STATES)}")
     db = connect()
-    found = queries.runs(db, names) if names else queries.listing(db, states, limit)
+    queries.runs(
+        db, named := [name for name in names if not queries.is_pattern(name)], {"_id": 1}
+    )  # refuses what is not there
+    only = queries.Only(states, stages, tags, names)
+    limit = max(limit, len(named))
+    if watch:
+        _watch(db, only, limit)
+    else:
+        _once(db, only, limit, as_json)
+
+
+def _once(db: "Queue", only: "Only", limit: int, as_json: bool) -> None:
+    from repro.display import dump, table
+    from scheduler import queries
+    from scheduler.mongo import server_time
+
+    found = queries.listing(db, only, limit)
     reasons, counts = queries.why_waiting(db, found), queries.counts(db)
     if as_json:
         dump({"counts": counts, "runs": [run | {"why": reasons.get(run["_id"])} for run in found]})
         return
-    now = server_time(db)
     if found:
-        table(COLUMNS, [_row(run, reasons, now) for run in found])
-    click.echo(", ".join(f"{n} {state}" for state, n in counts.items()) or "the queue is empty", err=bool(found))
+        table(COLUMNS, _rows(db, found, reasons, server_time(db)), _paint, EXPENDABLE)
+    click.echo(_summary(counts), err=bool(found))
 
 
-def _row(run: dict[str, Any], reasons: dict[str, str], now: datetime) -> list[str]:
+def _watch(db: "Queue", only: "Only", limit: int) -> None:
+    """Drawn over itself line by line: nothing is cleared in between, so nothing flickers."""
+    import sys
+    import time
+
+    from rich.live import Live
+
+    from stages.errors import ConfigError
+
+    if not sys.stdout.isatty():
+        raise ConfigError("--watch: needs a terminal; in a pipe ask for --json now and then")
+    with Live(_screen(db, only, limit), auto_refresh=False, screen=True, vertical_overflow="crop") as live:
+        while True:
+            time.sleep(REFRESH)
+            live.update(_screen(db, only, limit), refresh=True)
+
+
+def _screen(db: "Queue", only: "Only", limit: int) -> "RenderableType":
+    from rich.console import Console, Group
+
+    from repro.display import grid
+    from scheduler import queries
+    from scheduler.mongo import server_time
+
+    found, now = queries.listing(db, only, limit), server_time(db)
+    rows = _rows(db, found, queries.why_waiting(db, found), now)
+    told = f"{_summary(queries.counts(db))}   {now:%H:%M:%S} UTC, Ctrl-C leaves"
+    return Group(told, "", grid(COLUMNS, rows, Console().width, _paint, EXPENDABLE))
+
+
+def _summary(counts: dict[str, int]) -> str:
+    return ", ".join(f"{n} {state}" for state, n in counts.items()) or "the queue is empty"
+
+
+def _rows(db: "Queue", found: Sequence[dict[str, Any]], reasons: dict[str, str], now: "datetime") -> list[list[str]]:
+    from scheduler import queries
+
+    busy = any("cards" in run for run in found)
+    workers = {worker["_id"]: worker for worker in queries.live_workers(db)} if busy else {}
+    return [_row(run, workers, reasons, now) for run in found]
+
+
+def _row(run: dict[str, Any], workers: dict[str, Any], reasons: dict[str, str], now: "datetime") -> list[str]:
     from repro.display import duration
 
     since = run.get("finished_at") or run["submitted_at"]
+    worker = (run.get("lease") or {}).get("worker", "")
     return [
         run["_id"],
         run["stage"],
         "held" if run["held"] and run["state"] in ("waiting", "pending") else run["state"],
         ",".join(run["sources"]),
-        (run.get("lease") or {}).get("worker", ""),
+        worker,
+        _cards(run.get("cards", ()), workers.get(worker, {}).get("cards", [])),
         _progress(run),
+        _eta(run, now),
         str(run["attempts"] or ""),
         duration((now - since).total_seconds()),
         reasons.get(run["_id"]) or _result(run),
     ]
 
 
+def _cards(used: Sequence[str], present: Sequence[str]) -> str:
+    """The cards by their places in the worker's list, which are what its user calls them."""
+    return ",".join(str(present.index(card)) if card in present else card[:12] for card in used)
+
+
 def _progress(run: dict[str, Any]) -> str:
     progress = run.get("progress")
     return f"{progress['step']}/{progress['total']}" if progress else ""
+
+
+def _eta(run: dict[str, Any], now: "datetime") -> str:
+    """How long it still takes at the pace of this attempt so far."""
+    from repro.display import duration
+
+    progress = run.get("progress")
+    if not progress or not progress["step"] or not run.get("started_at"):
+        return ""
+    passed = (now - run["started_at"]).total_seconds()
+    return duration(passed * max(0, progress["total"] - progress["step"]) / progress["step"])
+
+
+def _paint(column: str, cell: str) -> Any:
+    """A cell as a terminal shows it: states in colours, progress with a bar."""
+    from rich.text import Text
+
+    if column == "STATE":
+        return Text(cell, COLOURS.get(cell, ""))
+    if column != "PROGRESS" or not cell:
+        return Text(cell)
+    step, total = map(int, cell.split("/"))
+    done = round(BAR * min(1.0, step / total)) if total else 0
+    return Text.assemble(("━" * done, "cyan"), ("━" * (BAR - done), "bright_black"), f" {cell}")
 
 
 def _result(run: dict[str, Any]) -> str:

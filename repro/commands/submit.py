@@ -1,5 +1,6 @@
 """`repro submit`: config files -> runs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,10 +62,14 @@ def submit(
         "held": options["hold"],
     } | ({"hermetic": True} if options["hermetic"] else {})
     submitted = scheduler.submit(db, files, change, **chosen)
-    _show([_line(s.name, _became(s), s.location) for s in submitted], as_json)
-    _tell_of_changes({s.stage for s in submitted if s.new})
+    report(submitted, as_json)
     if wait:
         wait_for(db, [s.name for s in submitted], quiet=as_json)
+
+
+def report(submitted: "Sequence[Submitted]", as_json: bool) -> None:
+    _show([_line(s.name, _became(s), s.location) for s in submitted], as_json)
+    _tell_of_changes({s.stage for s in submitted if s.new})
 
 
 def _tell_of_changes(stages: set[str]) -> None:

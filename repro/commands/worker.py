@@ -27,7 +27,7 @@ def worker(
     cache_size: int | None,
 ) -> None:
     """Claim pending runs, execute them, deliver their results. Ctrl-C finishes what runs; twice hands it back."""
-    from scheduler import fleet, logs, runs
+    from scheduler import fleet, logs, metrics, runs
     from scheduler.mongo import connect
     from scheduler.settings import Settings
     from worker.execute import Executor
@@ -47,6 +47,7 @@ def worker(
     runs.create_indexes(db)
     logs.create_indexes(db)
     fleet.create_indexes(db)
+    metrics.create_indexes(db)
     report = Bars() if sys.stderr.isatty() else Lines()
     known = fleet.check_store(db, settings.store) or {}
     creates_once = known["creates_once"] if "creates_once" in known else store.probe()

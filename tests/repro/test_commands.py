@@ -64,7 +64,7 @@ def test_status_is_csv_in_a_pipe_and_json_on_request(repro):
     repro("submit", "b.json")
     done = repro("status")
     rows = {row["name"]: row for row in csv.DictReader(io.StringIO(done.stdout))}
-    assert (rows["a"]["state"], rows["a"]["what"]) == ("pending", "next in line")
+    assert (rows["a"]["state"], rows["a"]["what"]) == ("pending", "no worker is alive")
     assert (rows["b"]["state"], rows["b"]["what"]) == ("waiting", "a is pending")
     assert done.stderr == "1 waiting, 1 pending\n"
     found = json.loads(repro("status", "--json").stdout)

@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from repro.follow import Follower
-from scheduler import logs, queries
+from scheduler import logs, metrics, queries
 from scheduler.logs import Piece
+from stages.errors import StageError
 from tests.worker.test_worker import wait_for
+from worker.curve import Curve
 from worker.prefetch import Prefetcher
 from worker.tail import MOST, PIECE, Told
 
@@ -55,12 +57,52 @@ def test_the_log_of_a_running_run_is_told_and_followed_to_its_end(bench):
     assert text_of(bench, "a", lines=1) == "hello from the stage\n"
 
 
+def test_the_figures_of_a_running_run_are_told_once_each(bench):
+    sleeps(bench, "a", "x")
+
+    def watch():
+        try:
+            wait_for(lambda: bench.db.metrics.count_documents({}))
+            wait_for(lambda: bench.db.logs.count_documents({}))
+            return list(metrics.points(bench.db, queries.run(bench.db, "a")["lease"]["token"]))
+        finally:
+            kill_stage(bench, "a")
+
+    assert beside(bench, watch, lease=1, max_runs=1) == [metrics.Point(1, 2, {"loss": 0.5})]
+
+
+def test_the_figures_of_a_long_run_are_told_ever_more_seldom():
+    curve, told = Curve(), 0
+    for second in range(30 * 86400 // 10):  # a month, in a tenth of its steps
+        if point := curve.next({"step": second, "total": 10**9, "metrics": {"loss": 0.5}}, second * 10.0):
+            curve.passed(point, second * 10.0)
+            told += 1
+    assert 1000 < told < 8000
+
+
 def test_the_log_of_an_ended_run_comes_from_its_folder(bench):
     bench.run("a", "write", text="x")
     assert text_of(bench, "a") == "said x\n"
     bench.run("b", "raises")
     assert text_of(bench, "b").startswith("before the end\n")
     assert "ValueError: boom" in text_of(bench, "b", follow=True, lines=1)
+
+
+def test_each_attempt_has_a_log_of_its_own(bench):
+    bench.run("a", "dies", options={"max_attempts": 2})
+    bench.db.runs.update_one({"_id": "a"}, {"$set": {"not_before": None}})  # its second attempt need not wait
+    bench.work()
+    run = bench.get("a")
+    assert (run["state"], run["attempts"]) == ("failed", 2)
+    follower = Follower(bench.db, lambda: bench.store, None)
+    tokens = [entry["token"] for entry in run["history"] if entry["to"] == "running"]
+    for number, token in enumerate(tokens, 1):
+        path = bench.folder / "store" / f"a-{token[:8]}" / "log.txt"
+        path.chmod(0o644)
+        path.write_text(f"attempt {number}\n")
+    assert [follower.attempt(run, number) for number in (1, 2)] == ["attempt 1\n", "attempt 2\n"]
+    with pytest.raises(StageError, match="a has no attempt 3; there were 2"):
+        follower.attempt(run, 3)
 
 
 @pytest.mark.parametrize(("state", "message"), [("pending", "has no log yet; -f waits"), ("cancelled", "never ran")])

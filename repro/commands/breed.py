@@ -1,0 +1,65 @@
+"""`repro breed`: crosses and mutations of configs."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command(epilog="Example: repro breed modela modelb --population 'model*' --children 8 --mutate 0.2 --submit")
+@click.argument("names", metavar="NAME|FILE...", nargs=-1, required=True)
+@click.option("--children", type=click.IntRange(min=1), default=4, show_default=True, help="So many.")
+@click.option("--mutate", type=click.FloatRange(0, 1), default=0.1, show_default=True, metavar="P",
+              help="The probability of a mutation, a key.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="The same children for the same seed.")
+@click.option("--population", metavar="NAME|FILE", multiple=True, help="Take values for mutations from these, too.")
+@click.option("--name", help="What the children's letters follow, instead of what the parents share.")
+@click.option("--folder", type=click.Path(path_type=Path), default=Path("configs"), show_default=True,
+              help="Write here.")  # fmt: skip
+@click.option("--submit", "submits", is_flag=True, help="Submit them, too, with their parents as a tag.")
+@click.option("--dry-run", is_flag=True, help="Check everything, say what would be written, write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def breed(
+    names: tuple[str, ...],
+    children: int,
+    mutate: float,
+    seed: int,
+    population: tuple[str, ...],
+    name: str | None,
+    folder: Path,
+    submits: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Cross configs pair by pair and mutate the children; each becomes a new file under the next free letter.
+
+    A child has each key from one of its two parents. A mutation takes another value of the population: a number from
+    between the lowest and the highest, of all else another one seen. Every child passes the checks of a submit. Where
+    it came from is kept in configs/.lineage, outside of the config.
+    """
+    from repro import letters
+    from repro.display import dump
+    from repro.session import connect
+    from repro.subjects import Reader
+    from scheduler import breed as breeding
+    from scheduler import clone as cloning
+
+    reader = Reader(connect)
+    parents, others = reader.subjects(names), reader.subjects(population)
+    base = name or breeding.common_name(parents)
+    born = breeding.breed(parents, others, children, mutate, seed, lambda config: letters.check(config, "a child"))
+    made = list(cloning.place(base, [c.config for c in born], folder, letters.known(base, needed=submits), dry_run))
+    if not dry_run:
+        for clone, child in zip(made, born, strict=True):
+            breeding.note(clone, child, seed)
+    if submits and not dry_run:
+        letters.submit_each(
+            [(clone.path, [f"parents:{'+'.join(c.parents)}"]) for clone, c in zip(made, born, strict=True)], as_json
+        )
+    elif as_json:
+        told = zip(made, born, strict=True)
+        dump([{"name": c.name, "file": str(c.path), "new": c.new} | vars(child) for c, child in told])
+    else:
+        for clone, child in zip(made, born, strict=True):
+            mutated = f", mutated {', '.join(child.mutated)}" if child.mutated else ""
+            said = ("would be written" if dry_run else "written") if clone.new else "is there already"
+            click.echo(f"{clone.name}: of {' and '.join(child.parents)}{mutated}, {said}: {clone.path}")

@@ -1,0 +1,67 @@
+"""`repro clone`: variations of a config under the next letters."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command(
+    epilog="Example: repro clone model --set lr=log:1e-4..1e-1 --set arch=baseline,resnet --random 20 --submit"
+)
+@click.argument("model", metavar="NAME|FILE")
+@click.option("--set", "settings", metavar="KEY=VALUE[,VALUE...]", multiple=True, required=True,
+              help="A key and its value; several make a grid. A range: KEY=LOW..HIGH, KEY=log:LOW..HIGH.")  # fmt: skip
+@click.option("--random", "count", type=click.IntRange(min=1), metavar="N", help="N samples instead of the whole grid.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same samples for the same seed.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Write here instead of beside the original.")
+@click.option("--submit", "submits", is_flag=True, help="Submit them, too.")
+@click.option("--priority", type=int, default=0, show_default=True, help="With --submit: higher runs first.")
+@click.option("--tag", "tags", multiple=True, help="With --submit: a word to find the runs by; may be given again.")
+@click.option("--dry-run", is_flag=True, help="Check everything, say what would be written, write nothing.")
+@click.option("--allow-unknown", is_flag=True, help="Accept keys that no code of the stage reads.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def clone(
+    model: str,
+    settings: tuple[str, ...],
+    count: int | None,
+    seed: int,
+    folder: Path | None,
+    submits: bool,
+    priority: int,
+    tags: tuple[str, ...],
+    dry_run: bool,
+    allow_unknown: bool,
+    as_json: bool,
+) -> None:
+    """Copy a config, change parameters, and give the copy the next free letter: a new file in configs/.
+
+    A NAME is a file in configs/ or else a run of the queue. A change that changes nothing is refused; a variation that
+    has a letter already is not written again.
+    """
+    from repro import letters
+    from repro.display import dump
+    from scheduler import clone as cloning
+
+    base, config, where = letters.original(model, folder)
+    choices = dict(cloning.parse_choice(text) for text in settings)
+    changes = cloning.sample(choices, count, seed) if count else cloning.grid(choices)
+    varied = cloning.vary(config, changes, model)
+    for other in varied:
+        letters.check(other, model, allow_unknown)
+    made = list(cloning.place(base, varied, where, letters.known(base, needed=submits), dry_run))
+    if submits and not dry_run:
+        letters.submit([c.path for c in made], allow_unknown, as_json, priority=priority, tags=list(tags))
+        return
+    if as_json:
+        dump([{"name": c.name, "file": str(c.path), "new": c.new, "config": c.config} for c in made])
+        return
+    for c in made:
+        said = ("would be written" if dry_run else "written") if c.new else "is there already"
+        changed = ", ".join(f"{key}={_spelt(c.config[key])}" for key in choices)
+        click.echo(f"{c.name}: {changed}, {said}: {c.path}")
+
+
+def _spelt(value: object) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False)

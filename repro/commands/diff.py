@@ -1,0 +1,57 @@
+"""`repro diff`: how configs differ."""
+
+import sys
+
+import click
+
+
+@click.command(epilog="Example: repro diff modela modelb configs/model.json --metrics --sort -accuracy")
+@click.argument("names", metavar="NAME|FILE...", nargs=-1, required=True)
+@click.option("--metrics", is_flag=True, help="Also the figures of the results.")
+@click.option("--keep", metavar="KEY", multiple=True, help="Show this key even if it is the same everywhere.")
+@click.option("--drop", metavar="KEY", multiple=True, help="Do not show this key or metric.")
+@click.option("--sort", metavar="KEY", help="Go by this key or metric; -KEY from the largest.")
+@click.option("--base", metavar="NAME", help="Put this one first; of the others only what differs from it.")
+@click.option("--lineage", is_flag=True, help="Also the parameters of the sources, as source.key.")
+@click.option("--transpose", is_flag=True, help="A row a key, a column a config.")
+@click.option("--csv", "form", flag_value="csv", help="Print CSV, as in a pipe.")
+@click.option("--md", "form", flag_value="md", help="Print Markdown.")
+@click.option("--json", "form", flag_value="json", help="Print JSON.")
+def diff(
+    names: tuple[str, ...],
+    metrics: bool,
+    keep: tuple[str, ...],
+    drop: tuple[str, ...],
+    sort: str | None,
+    base: str | None,
+    lineage: bool,
+    transpose: bool,
+    form: str | None,
+) -> None:
+    """Show only the parameters in which configs differ, a row a config.
+
+    A NAME is a run of the queue, or a pattern such as 'model*'; a FILE a config, or the folder of a run. Where only
+    files are named, no queue is asked.
+
+    What a config does not say is shown as the default that its run used, in grey, and named in the last column of the
+    CSV; for a config that has not run, the default of today's code. A cell stays empty where nothing is known.
+    """
+    from repro import grid
+    from repro.display import dump
+    from repro.session import connect
+    from repro.subjects import Reader
+    from scheduler import cells
+    from scheduler.compare import compare
+
+    subjects = Reader(connect).subjects(names, lineage)
+    found = compare(subjects, keep=keep, drop=drop, metrics=metrics, lineage=lineage, base=base, sort=sort)
+    if form == "json":
+        dump(grid.as_json(found))
+    elif form == "md":
+        click.echo(cells.to_markdown(grid.markdown(found, transpose)), nl=False)
+    elif form == "csv" or not sys.stdout.isatty():
+        click.echo(cells.to_csv(grid.plain(found, transpose)), nl=False)
+    else:
+        grid.show(found, transpose)
+    if not found.keys:
+        click.echo("no parameter differs", err=True)

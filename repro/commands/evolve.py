@@ -1,0 +1,108 @@
+"""`repro evolve`: generations of runs, bred from the best."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from scheduler.compare import Subject
+
+Generation = list[tuple[str, float]]  # name and figure of the runs that ended well, the best first
+
+
+@click.command(epilog="Example: repro evolve modela modelb modelc --metric validation_accuracy --generations 5 "
+               "-o evolution.png")  # fmt: skip
+@click.argument("names", metavar="NAME|FILE...", nargs=-1, required=True)
+@click.option("--metric", required=True, help="The figure of a result that is to become best.")
+@click.option("--minimize", is_flag=True, help="The lowest is best, as of a loss.")
+@click.option(
+    "--generations", type=click.IntRange(min=1), default=3, show_default=True, help="So many, with the first."
+)
+@click.option("--children", type=click.IntRange(min=1), default=4, show_default=True, help="So many a generation.")
+@click.option("--survivors", type=click.IntRange(min=2), default=3, show_default=True, help="Parents of the next one.")
+@click.option("--mutate", type=click.FloatRange(0, 1), default=0.2, show_default=True, metavar="P",
+              help="The probability of a mutation, a key.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="The same children for the same results.")
+@click.option("--folder", type=click.Path(path_type=Path), default=Path("configs"), show_default=True,
+              help="Write the children here.")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Draw the generations into this new file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def evolve(
+    names: tuple[str, ...],
+    metric: str,
+    minimize: bool,
+    generations: int,
+    children: int,
+    survivors: int,
+    mutate: float,
+    seed: int,
+    folder: Path,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Breed the best runs, wait for their children, and again. Workers must be running.
+
+    A run that fails counts as unfit. Interrupted and started again, it finds its children done and goes on.
+    """
+    from repro import letters, plots
+    from repro.display import dump
+    from repro.session import connect
+    from repro.subjects import Reader
+    from scheduler import breed as breeding
+    from scheduler import clone as cloning
+    from stages.errors import ReproError
+
+    if output:
+        plots.check_name(output)
+    db = connect()
+    population = Reader(lambda: db).subjects(names)
+    base, history = breeding.common_name(population), list[Generation]()
+    for number in range(generations):
+        ranked = _ranked(Reader(lambda: db).subjects([s.name for s in population]), metric, minimize)
+        history.append([(s.name, float(s.metrics[metric])) for s in ranked])  # type: ignore[arg-type]
+        if not as_json:
+            best = f"best {history[-1][0][0]} with {history[-1][0][1]:.4g}" if ranked else "nobody ended well"
+            click.echo(f"generation {number + 1}: {len(ranked)} of {len(population)} ended well, {best}")
+        if number + 1 == generations:
+            break
+        if len(parents := ranked[:survivors]) < 2:
+            raise ReproError(f"--metric {metric}: fewer than two runs ended well with it; nobody is left to breed")
+        born = breeding.breed(parents, population, children, mutate, seed + number,
+                              lambda config: letters.check(config, "a child"))  # fmt: skip
+        made = list(cloning.place(base, [c.config for c in born], folder, letters.known(base, needed=True)))
+        for clone, child in zip(made, born, strict=True):
+            breeding.note(clone, child, seed + number)
+        letters.run_to_the_end(
+            db, [(c.path, [f"parents:{'+'.join(b.parents)}"]) for c, b in zip(made, born, strict=True)]
+        )
+        population = [*parents, *Reader(lambda: db).subjects([clone.name for clone in made])]
+    if output:
+        plots.save_figure(lambda figure: _draw(figure, history, metric), output, (8, 5))
+    if as_json:
+        dump([[{"name": name, metric: figure} for name, figure in generation] for generation in history])
+    elif output:
+        click.echo(str(output))
+
+
+def _ranked(population: "Sequence[Subject]", metric: str, minimize: bool) -> "list[Subject]":
+    fit = [subject for subject in population if metric in subject.metrics]
+    sign = 1 if minimize else -1
+    return sorted(fit, key=lambda s: (sign * float(s.metrics[metric]), s.name))  # type: ignore[arg-type]
+
+
+def _draw(figure: "Figure", history: list[Generation], metric: str) -> None:
+    """Every run as a point, the best of each generation joined."""
+    axes = figure.add_subplot(xlabel="generation", ylabel=metric)
+    for number, generation in enumerate(history, 1):
+        axes.plot([number] * len(generation), [figure for _, figure in generation], "o", color="#56B4E9", alpha=0.7)
+    best = [(number, generation[0]) for number, generation in enumerate(history, 1) if generation]
+    axes.plot([n for n, _ in best], [value for _, (_, value) in best], "-", color="#D55E00", label="best")
+    for number, (name, value) in best:
+        axes.annotate(name, (number, value), (4, 4), textcoords="offset points", fontsize=8)
+    axes.locator_params(axis="x", integer=True)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)

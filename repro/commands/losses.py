@@ -1,0 +1,118 @@
+"""`repro losses`: the curves of several runs in one plot."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.text import Text
+
+    from repro.losses import Found
+
+REFRESH = 2.0  # seconds: as often as workers tell
+HEIGHT = 24
+
+
+@click.command(epilog="Example: repro losses modela modelb --log --smooth 0.6 -o losses.png")
+@click.argument("names", metavar="NAME|FOLDER...", nargs=-1, required=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Draw into this new file: .png, .svg or .pdf.")
+@click.option("--figure", "figures", metavar="NAME", multiple=True, help="Draw this column instead of the losses; "
+              "may be given again.")  # fmt: skip
+@click.option("--log", is_flag=True, help="Logarithmic y axis.")
+@click.option("--smooth", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True,
+              metavar="WEIGHT", help="Moving average; the nearer to 1, the smoother.")  # fmt: skip
+@click.option("--watch", is_flag=True, help="Draw again as running runs go on, until all have ended.")
+@click.option("--csv", "form", flag_value="csv", help="Print the points as CSV, as in a pipe.")
+@click.option("--json", "form", flag_value="json", help="Print the points as JSON.")
+def losses(
+    names: tuple[str, ...],
+    output: Path | None,
+    figures: tuple[str, ...],
+    log: bool,
+    smooth: float,
+    watch: bool,
+    form: str | None,
+) -> None:
+    """Draw the training and validation losses of runs into one plot: into a file, or on the terminal.
+
+    A NAME is a run of the queue, a pattern such as 'model*', or a config file; a FOLDER that of a run. Running runs are
+    drawn as far as they have told. The legend says in which parameters the runs differ.
+    """
+    from repro import plots
+    from repro.losses import Finder
+    from repro.session import connect
+    from repro.subjects import Reader
+    from scheduler.settings import Settings
+    from worker.storage import Store
+
+    if output:
+        plots.check_name(output)
+    settings = Settings.read()
+    finder = Finder(Reader(connect), lambda: Store.open(settings.store, settings.home))
+
+    def find() -> "Found":
+        return _smoothed(finder.find(names, figures), smooth)
+
+    found = find()
+    for line in found.missing:
+        click.echo(f"warning: {line}", err=True)
+    if output:
+        plots.save(found, output, log)
+        click.echo(str(output))
+    elif form or not sys.stdout.isatty():
+        _print(found, form == "json")
+    else:
+        _show(found, log, find if watch else None)
+
+
+def _smoothed(found: "Found", weight: float) -> "Found":
+    from dataclasses import replace
+
+    from scheduler.curves import smooth
+
+    return replace(found, curves=[smooth(curve, weight) for curve in found.curves])
+
+
+def _print(found: "Found", as_json: bool) -> None:
+    """Every point: a line each, or a list a curve."""
+    from repro.display import dump
+    from scheduler.cells import to_csv
+
+    if as_json:
+        dump([vars(c) | {"label": found.labels[c.run]} for c in found.curves])
+        return
+    rows = [(c.run, c.figure, c.unit, repr(x), repr(y)) for c in found.curves for x, y in zip(c.x, c.y, strict=True)]
+    click.echo(to_csv([("name", "figure", "unit", "at", "value"), *rows]), nl=False)
+
+
+def _show(found: "Found", log: bool, again: "Callable[[], Found] | None") -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(highlight=False)
+    if again is None:
+        console.print(_screen(found, log, console.width), soft_wrap=True)
+        return
+    import time
+
+    with Live(_screen(found, log, console.width), console=console, auto_refresh=False) as live:
+        while found.live:
+            time.sleep(REFRESH)
+            found = again()
+            live.update(_screen(found, log, console.width), refresh=True)
+
+
+def _screen(found: "Found", log: bool, width: int) -> "Text":
+    from rich.text import Text
+
+    from repro import plots
+
+    drawn = Text.from_ansi(plots.text(found, log, width, HEIGHT - 4))
+    lines = [drawn, *(Text.assemble(("━━ ", colour), label) for label, colour in plots.legend(found))]
+    if any(curve.of_validation for curve in found.curves):
+        lines.append(Text("lines: training   points: validation", "bright_black"))
+    return Text("\n").join(lines)

@@ -1,0 +1,179 @@
+"""What `import repro` offers: the commands' work as Python objects, for notebooks and scripts.
+
+The queue, the store and the home are those of the environment, as for the commands (`REPRO_MONGO_URL`...).
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from repro.session import connect
+from repro.subjects import Reader
+from scheduler import compare, queries
+from scheduler import submit as scheduler
+from scheduler.compare import METRIC
+from scheduler.settings import Settings
+from stages.errors import ReproError, StageError
+from stages.run import MANIFEST
+from worker.storage import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scheduler.mongo import Queue
+
+FACTS = ("stage", "state", "location", "submitted_at", "finished_at")  # columns that are no keys of configs
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it was when it was asked for.
+
+    Attributes:
+        document: all that the queue knows of it.
+    """
+
+    name: str
+    document: Mapping[str, Any]
+
+    @property
+    def state(self) -> str:
+        return str(self.document["state"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return dict(self.document["config"])
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return dict(self.document.get("metrics") or {})
+
+    @property
+    def location(self) -> str | None:
+        return self.document.get("location")
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of its result files; none before it is done."""
+        return [output["path"] for output in self._outputs()]
+
+    def open(self, name: str, mode: str = "r") -> IO[Any]:
+        """A result file, read whole and checked against the SHA-256 that was recorded; mode "r" or "rb".
+
+        Raises:
+            StageError: the run has no such file, or it is not as it was recorded.
+        """
+        if mode not in ("r", "rb"):
+            raise ValueError(f'open({name!r}, {mode!r}): a result is only read, with "r" or "rb"')
+        found = next((output for output in self._outputs() if output["path"] == name), None)
+        if found is None:
+            raise StageError(f"{self.name} has no output {name}; it has: {', '.join(self.outputs) or 'none'}")
+        place = found.get("location")
+        data = _store().read(place, "") if place else _store().read(str(self.location), name)
+        if (digest := hashlib.sha256(data).hexdigest()) != found["sha256"]:
+            raise StageError(f"{self.name}: {name} has changed in the store: SHA-256 {digest}, not {found['sha256']}")
+        return io.StringIO(data.decode()) if mode == "r" else io.BytesIO(data)
+
+    def _outputs(self) -> list[dict[str, Any]]:
+        if "outputs_total" in self.document:  # the document holds only some of them
+            return list(json.loads(_store().read(str(self.location), MANIFEST))["outputs"])
+        return list(self.document.get("outputs") or [])
+
+
+def run(name: str) -> Run:
+    """One run of the queue.
+
+    Raises:
+        ReproError: there is none of that name.
+    """
+    return Run(name, queries.run(_queue(), name))
+
+
+def frame(where: Mapping[str, Any] | str | Sequence[str] | None = None) -> "pd.DataFrame":
+    """Runs as a table, a row each, the name as index: facts, keys of the configs, `metrics.` and the result's figures.
+
+    Args:
+        where: a filter of MongoDB (`{"state": "done", "config.arch": "resnet"}`), a name or a pattern, or several;
+            None takes all. A key of a config that is called like a fact stands as `config.KEY`.
+    """
+    pandas, rows = _pandas(), list[dict[str, Any]]()
+    names = [where] if isinstance(where, str) else where
+    guard = dict(where) if isinstance(where, Mapping) else queries.Only(patterns=tuple(names or ())).guard()
+    for found in queries.found(_queue(), guard, [*FACTS, "config", "metrics"]):
+        config = {f"config.{k}" if k in FACTS else k: v for k, v in found["config"].items() if k != "stage"}
+        metrics = {METRIC + key: value for key, value in (found.get("metrics") or {}).items()}
+        rows.append({"name": found["_id"]} | {k: found.get(k) for k in FACTS} | config | metrics)
+    return pandas.DataFrame(rows, columns=None if rows else ["name", *FACTS]).set_index("name")
+
+
+def diff(*names: str, **options: Any) -> "pd.DataFrame":
+    """Only what differs between runs, files or folders; options are those of `scheduler.compare.compare`."""
+    subjects = Reader(_queue).subjects(names, options.get("lineage", False))
+    found = compare.compare(subjects, **options)
+    rows = [{k: row.cells[k].value if k in row.cells else None for k in found.keys} for row in found.rows]
+    index = _pandas().Index([row.name for row in found.rows], name="name")
+    return _pandas().DataFrame(rows, columns=found.keys, index=index)
+
+
+def curves(*names: str, figures: Sequence[str] = ()) -> "pd.DataFrame":
+    """The points of the losses, or of other figures, of runs: name, figure, unit, at, value."""
+    from repro.losses import Finder
+
+    found = Finder(Reader(_queue), _store).find(names, figures)
+    rows = [(c.run, c.figure, c.unit, x, y) for c in found.curves for x, y in zip(c.x, c.y, strict=True)]
+    return _pandas().DataFrame(rows, columns=["name", "figure", "unit", "at", "value"])
+
+
+def submit(
+    *configs: str | Path, changes: Mapping[str, Any] | None = None, name: str | None = None, **options: Any
+) -> list[Run]:
+    """Submit config files, their sources first; returns the runs, sources too.
+
+    Args:
+        changes: laid over each of the configs; the run then gets the next letter, or `name`.
+        options: priority, tags, time_limit, stall_limit, max_attempts, held.
+    """
+    change = scheduler.Change(json.dumps(dict(changes)) if changes is not None else None, name=name)
+    made = scheduler.submit(_queue(), [Path(config) for config in configs], change, **options)
+    return [run(one.name) for one in made]
+
+
+def wait(*names: str | Run, timeout: float | None = None) -> list[Run]:
+    """Wait until runs have ended.
+
+    Raises:
+        RunFailed: one of them failed, was cancelled, or did not end in time.
+    """
+    from repro.commands.wait import wait_for
+
+    plain = [one.name if isinstance(one, Run) else one for one in names]
+    wait_for(_queue(), plain, timeout, quiet=True)
+    return [run(name) for name in plain]
+
+
+def _queue() -> "Queue":
+    return _connected(Settings.read())
+
+
+@cache
+def _connected(settings: Settings) -> "Queue":
+    """One client a process and queue, however many cells of a notebook ask."""
+    return connect()
+
+
+def _store() -> Store:
+    settings = Settings.read()
+    return Store.open(settings.store, settings.home)
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError as error:
+        raise ReproError('a table needs pandas: pip install "repro-queue[notebook]"') from error
+    return pandas

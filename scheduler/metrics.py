@@ -1,0 +1,45 @@
+"""Live curves: what a running run's stage has said of its figures, kept for a week.
+
+A convenience: the curves of a result lie in its folder. Not guaranteed: every value. A worker tells the newest
+of each moment, and ever more seldom, so that the longest run leaves a few thousand points.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pymongo import ASCENDING, IndexModel
+
+from scheduler import mongo
+from scheduler.mongo import Queue, server_time
+
+KEEP = 7 * 24 * 3600  # seconds
+
+INDEXES = [
+    IndexModel([("token", ASCENDING), ("step", ASCENDING)], name="curve"),
+    IndexModel([("at", ASCENDING)], name="old", expireAfterSeconds=KEEP),
+]
+
+
+@dataclass(frozen=True)
+class Point:
+    """The figures of a run at a step of `total`."""
+
+    step: int
+    total: int
+    values: Mapping[str, float]
+
+
+def create_indexes(db: Queue) -> None:
+    mongo.create_indexes(db.metrics, INDEXES)
+
+
+def append(db: Queue, token: str, point: Point) -> None:
+    """Tell a point of the curve of the attempt that holds, or held, a token."""
+    place = {"token": token, "step": point.step, "total": point.total}
+    db.metrics.insert_one(place | {"values": dict(point.values), "at": server_time(db)})
+
+
+def points(db: Queue, token: str) -> Iterator[Point]:
+    """What has been told of an attempt's curve, in the order of its steps."""
+    for found in db.metrics.find({"token": token}).sort("step", ASCENDING):
+        yield Point(found["step"], found["total"], found["values"])

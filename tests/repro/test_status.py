@@ -1,0 +1,134 @@
+"""`repro status` in its three forms, its filters, and its refreshed screen."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+
+import pyte
+import pytest
+
+from scheduler import fleet, queries, runs
+from tests.repro.terminal import golden, on_terminal
+
+
+def settled(text):
+    """Without what time and the machine make of it."""
+    text = re.sub(r"\d+s\b", "0s", text)
+    text = re.sub(r"[0-9T:.-]{20,}Z", "TIME", text)
+    return re.sub(r"[0-9a-f]{32}", "TOKEN", re.sub(" {2,}", "  ", text))
+
+
+def submit(db, name, waiting_for=(), **options):
+    config = {"stage": options.pop("stage", "train"), "gpus": options.pop("gpus", 0)}
+    runs.submit(db, [runs.document(name, config, name, list(waiting_for), list(waiting_for), **options)])
+
+
+@pytest.fixture
+def queue(database):
+    fleet.announce(database, "box:1", ["GPU-a", "GPU-b"], 1)
+    for name, options in {
+        "broken": {"priority": 3},
+        "good": {"priority": 2},
+        "running": {"priority": 1, "gpus": 1},
+        "big": {"gpus": 4, "tags": ["sweep"]},
+        "idle": {"held": True, "stage": "augment"},
+    }.items():
+        submit(database, name, **options)
+    submit(database, "child", ["running"])
+    claim = [runs.claim(database, "box:1", [0, 1], 600)["lease"]["token"] for _ in range(3)]
+    runs.fail(database, "broken", claim[0], {"type": "ValueError", "message": "the loss is nan\nand more"})
+    runs.complete(database, "good", claim[1], "file:///s/good", {"metrics": {"accuracy": 0.91234}, "outputs": []})
+    progress = {"step": 30, "total": 40, "metrics": {"loss": 0.5}}
+    runs.renew(database, "running", claim[2], 600, {"progress": progress, "cards": ["GPU-b"]})
+    return database
+
+
+@pytest.fixture
+def status(cli):
+    return lambda *words, **more: cli(sys.executable, "-m", "repro", "status", *words, **more)
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_on_a_terminal(queue, settings_environment, columns):
+    words = [sys.executable, "-m", "repro", "status"]
+    golden(f"status-{columns}.terminal", settled(on_terminal(words, settings_environment, columns)))
+
+
+def test_in_a_pipe_and_as_json(queue, status):
+    done = status()
+    golden("status.csv", settled(done.stdout))
+    assert done.stderr == "1 waiting, 2 pending, 1 running, 1 done, 1 failed\n"
+    golden("status.json", settled(status("running", "child", "--json").stdout))
+
+
+def names(done):
+    return [run["_id"] for run in json.loads(done.stdout)["runs"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--state", "failed", "--state", "done"], ["broken", "good"]),
+        (["--stage", "augment"], ["idle"]),
+        (["--tag", "sweep"], ["big"]),
+        (["b*"], ["big", "broken"]),
+        (["good", "c*"], ["child", "good"]),
+        (["-n", "2"], ["running", "broken"]),
+    ],
+)
+def test_filters(queue, status, words, expected):
+    assert names(status(*words, "--json")) == expected
+
+
+def test_a_name_that_is_not_there_is_refused(queue, status):
+    assert status("nobody").stderr == "error: no such run: nobody; repro status lists them\n"
+    assert "needs a terminal" in status("--watch").stderr
+
+
+def test_a_long_queue_does_not_hide_the_newest_failures(queue):
+    for number in range(30):
+        submit(queue, f"more{number}")
+    found = [run["_id"] for run in queries.listing(queue, limit=10)]
+    assert len(found) == 10
+    assert found[-1] == "broken"
+
+
+def test_counts_of_a_long_history_do_not_walk_it(queue, monkeypatch):
+    exact = queries.counts(queue)
+    monkeypatch.setattr(queries, "MANY", 1)
+    assert queries.counts(queue) == exact
+
+
+def test_watch_shows_what_has_become_of_the_queue(queue, settings_environment):
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    words = [sys.executable, "-m", "repro", "status", "--watch"]
+    process = subprocess.Popen(words, env=settings_environment | {"TERM": "xterm-256color"}, stdout=follower)
+    os.close(follower)
+    screen = pyte.Screen(120, 24)
+    stream = pyte.ByteStream(screen)
+
+    deadline = time.monotonic() + 60
+
+    def wait_for(text):
+        while not any(text in line for line in screen.display):
+            assert time.monotonic() < deadline, screen.display
+            stream.feed(os.read(leader, 65536))
+
+    try:
+        wait_for("needs 4 GPUs")
+        runs.cancel(queue, "big")
+        wait_for("cancelled")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    finally:
+        process.kill()
+        os.close(leader)
