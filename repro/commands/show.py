@@ -4,9 +4,11 @@ from typing import Any
 
 import click
 
+from repro import completion
+
 
 @click.command(epilog="Example: repro show model")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=completion.runs)
 @click.option("--json", "as_json", is_flag=True, help="Print the documents as JSON.")
 def show(names: tuple[str, ...], as_json: bool) -> None:
     """Show runs: config with the defaults that were used, result or error, where everything lies."""
