@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 
 SEEDS ?= 1 2 3
 
-.PHONY: install demo test chaos check lint types architecture wheel bench clean
+.PHONY: install demo test chaos check lint types architecture wheel bench docs clean
 
 install: $(INSTALLED)
 
@@ -45,6 +45,9 @@ bench: install  ## against the raw limit and against peers, which get an environ
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks
+
+docs: install  ## the pages of docs/commands, from --help
+	$(BIN)/python -m repro.reference docs/commands
 
 clean:
 	rm -rf $(VENV) .venv-bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -41,7 +41,7 @@ def known(base: str, needed: bool) -> "dict[str, Config]":
     from scheduler.settings import Settings
     from stages.errors import Unreachable
 
-    if not (needed or _has_queue(Settings.read())):
+    if not (needed or has_queue(Settings.read())):
         return {}
     try:
         db = _connect()
@@ -94,5 +94,6 @@ def _connect() -> "Queue":
     return connect()
 
 
-def _has_queue(settings: "Settings") -> bool:
+def has_queue(settings: "Settings") -> bool:
+    """Whether there is one to ask without starting the first of this home."""
     return bool(settings.mongo_url) or (settings.home / "mongo").exists()

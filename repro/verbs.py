@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from repro import completion
+
 if TYPE_CHECKING:
     from scheduler.mongo import Document, Queue
     from scheduler.runs import State
@@ -15,7 +17,9 @@ Change = Callable[..., "Document | None"]  # a transition of `scheduler.runs`: (
 def takes_names(command: Callable[..., int]) -> Callable[..., int]:
     """The argument and the option that every verb has."""
     as_json = click.option("--json", "as_json", is_flag=True, help="Print the changed runs as JSON.")
-    return click.argument("names", metavar="NAME...", nargs=-1, required=True)(as_json(command))
+    return click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=completion.runs)(
+        as_json(command)
+    )
 
 
 def change_runs(

@@ -44,6 +44,12 @@ def fitting(db: Queue, pattern: str) -> list[str]:
     return [d["_id"] for d in db.runs.find({"_id": {"$regex": _anchored(pattern)}}, {"_id": 1}).sort("_id")]
 
 
+def beginning(db: Queue, text: str, limit: int) -> list[str]:
+    """Names that begin so, sorted; as many as asked for."""
+    found = db.runs.find({"_id": {"$regex": f"^{re.escape(text)}"}}, {"_id": 1}).sort("_id").limit(limit)
+    return [d["_id"] for d in found]
+
+
 def is_pattern(word: str) -> bool:
     """Of the shell; no name has such characters."""
     return any(character in word for character in "*?[")

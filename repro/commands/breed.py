@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from repro import completion
+
 
 @click.command(epilog="Example: repro breed modela modelb --population 'model*' --children 8 --mutate 0.2 --submit")
-@click.argument("names", metavar="NAME|FILE...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME|FILE...", nargs=-1, required=True, shell_complete=completion.runs_or_files)
 @click.option("--children", type=click.IntRange(min=1), default=4, show_default=True, help="So many.")
 @click.option("--mutate", type=click.FloatRange(0, 1), default=0.1, show_default=True, metavar="P",
               help="The probability of a mutation, a key.")  # fmt: skip

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import click
 
+from repro import completion
+
 
 @click.command(
     epilog="Example: repro clone model --set lr=log:1e-4..1e-1 --set arch=baseline,resnet --random 20 --submit"
 )
-@click.argument("model", metavar="NAME|FILE")
+@click.argument("model", metavar="NAME|FILE", shell_complete=completion.runs_or_files)
 @click.option("--set", "settings", metavar="KEY=VALUE[,VALUE...]", multiple=True, required=True,
+              shell_complete=completion.settings,
               help="A key and its value; several make a grid. A range: KEY=LOW..HIGH, KEY=log:LOW..HIGH.")  # fmt: skip
 @click.option("--random", "count", type=click.IntRange(min=1), metavar="N", help="N samples instead of the whole grid.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same samples for the same seed.")

@@ -4,13 +4,25 @@ import sys
 
 import click
 
+from repro import completion
+
 
 @click.command(epilog="Example: repro diff modela modelb configs/model.json --metrics --sort -accuracy")
-@click.argument("names", metavar="NAME|FILE...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME|FILE...", nargs=-1, required=True, shell_complete=completion.runs_or_files)
 @click.option("--metrics", is_flag=True, help="Also the figures of the results.")
-@click.option("--keep", metavar="KEY", multiple=True, help="Show this key even if it is the same everywhere.")
-@click.option("--drop", metavar="KEY", multiple=True, help="Do not show this key or metric.")
-@click.option("--sort", metavar="KEY", help="Go by this key or metric; -KEY from the largest.")
+@click.option(
+    "--keep",
+    metavar="KEY",
+    shell_complete=completion.keys,
+    multiple=True,
+    help="Show this key even if it is the same everywhere.",
+)
+@click.option(
+    "--drop", metavar="KEY", shell_complete=completion.keys, multiple=True, help="Do not show this key or metric."
+)
+@click.option(
+    "--sort", metavar="KEY", shell_complete=completion.keys, help="Go by this key or metric; -KEY from the largest."
+)
 @click.option("--base", metavar="NAME", help="Put this one first; of the others only what differs from it.")
 @click.option("--lineage", is_flag=True, help="Also the parameters of the sources, as source.key.")
 @click.option("--transpose", is_flag=True, help="A row a key, a column a config.")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from repro import completion
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -16,7 +18,7 @@ Generation = list[tuple[str, float]]  # name and figure of the runs that ended w
 
 @click.command(epilog="Example: repro evolve modela modelb modelc --metric validation_accuracy --generations 5 "
                "-o evolution.png")  # fmt: skip
-@click.argument("names", metavar="NAME|FILE...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME|FILE...", nargs=-1, required=True, shell_complete=completion.runs_or_files)
 @click.option("--metric", required=True, help="The figure of a result that is to become best.")
 @click.option("--minimize", is_flag=True, help="The lowest is best, as of a loss.")
 @click.option(

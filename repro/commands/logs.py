@@ -5,9 +5,11 @@ from collections.abc import Iterable, Iterator
 
 import click
 
+from repro import completion
+
 
 @click.command(epilog="Example: repro logs -f model")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.runs)
 @click.option("-f", "--follow", is_flag=True, help="Go on as it prints, until it ends.")
 @click.option("-n", "--lines", type=click.IntRange(min=0), help="Begin with so many of the last lines.")
 @click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Of the Nth attempt, not of the last.")

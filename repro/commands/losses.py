@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from repro import completion
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -18,7 +20,7 @@ HEIGHT = 24
 
 
 @click.command(epilog="Example: repro losses modela modelb --log --smooth 0.6 -o losses.png")
-@click.argument("names", metavar="NAME|FOLDER...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME|FOLDER...", nargs=-1, required=True, shell_complete=completion.runs_or_files)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Draw into this new file: .png, .svg or .pdf.")
 @click.option("--figure", "figures", metavar="NAME", multiple=True, help="Draw this column instead of the losses; "
               "may be given again.")  # fmt: skip

@@ -5,9 +5,11 @@ from typing import Any
 
 import click
 
+from repro import completion
+
 
 @click.command(epilog="Example: repro show model, or, for a folder from the store: repro show ./model-1a2b3c4d")
-@click.argument("names", metavar="NAME|PATH...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME|PATH...", nargs=-1, required=True, shell_complete=completion.runs)
 @click.option("--json", "as_json", is_flag=True, help="Print the documents as JSON.")
 def show(names: tuple[str, ...], as_json: bool) -> None:
     """Show runs: config with the defaults that were used, result or error, and the line that each comes from.

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from repro import completion
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -21,8 +23,9 @@ COLOURS = {"running": "cyan", "done": "green", "failed": "red", "cancelled": "br
 
 
 @click.command(epilog="Example: repro status 'model*' --state failed --state running -n 50 --watch")
-@click.argument("names", metavar="[NAME|PATTERN]...", nargs=-1)
-@click.option("--state", "states", multiple=True, help="Only runs in this state; may be given again.")
+@click.argument("names", metavar="[NAME|PATTERN]...", nargs=-1, shell_complete=completion.runs)
+@click.option("--state", "states", multiple=True, shell_complete=completion.states,
+              help="Only runs in this state; may be given again.")  # fmt: skip
 @click.option("--stage", "stages", multiple=True, help="Only runs of this stage; may be given again.")
 @click.option("--tag", "tags", multiple=True, help="Only runs with this tag, and with each that is given.")
 @click.option("-n", "--last", "limit", type=click.IntRange(min=1), default=20, show_default=True, help="So many rows.")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from repro import completion
+
 if TYPE_CHECKING:
     from scheduler.mongo import Document
     from scheduler.submit import Submitted
@@ -14,7 +16,14 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: repro submit configs/model.json --set lr=1e-3 --wait")
 @click.argument("files", metavar="CONFIG.json...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--conf", metavar="JSON", help="Merge this JSON object over each config before anything else.")
-@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Likewise one key; may be given again.")
+@click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    shell_complete=completion.settings,
+    help="Likewise one key; may be given again.",
+)
 @click.option("--name", help="Name of the run, instead of the file's or the next free letter.")
 @click.option("--priority", type=int, default=0, show_default=True, help="Higher runs first; not part of the result.")
 @click.option("--tag", "tags", multiple=True, help="A word to find the run by; may be given again.")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from repro import completion
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -18,7 +20,7 @@ GREY = "#888888"
 
 
 @click.command(epilog="Example: repro tree 'model*' --metric validation_accuracy -o tree.png")
-@click.argument("names", metavar="NAME|FILE...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME|FILE...", nargs=-1, required=True, shell_complete=completion.runs_or_files)
 @click.option("--metric", help="Colour the leaves by this figure of their results.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Draw into this new file: .png, .svg or .pdf.")
 @click.option("--newick", "form", flag_value="newick", help="Print the tree for other programs.")

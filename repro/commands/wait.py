@@ -5,11 +5,13 @@ from typing import Any
 
 import click
 
+from repro import completion
+
 POLL = 0.3  # seconds
 
 
 @click.command(epilog="Example: repro wait model evaluate")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=completion.runs)
 @click.option("--timeout", type=float, metavar="SECONDS", help="Give up after so long, with exit code 1.")
 def wait(names: tuple[str, ...], timeout: float | None) -> None:
     """Wait until these runs have ended; exit 1 if one of them failed or was cancelled."""
