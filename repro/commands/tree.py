@@ -76,7 +76,7 @@ def _shades(figures: Mapping[str, float]) -> dict[str, str]:
     from matplotlib.colors import Normalize, to_hex
 
     norm, colours = Normalize(min(figures.values()), max(figures.values())), colormaps["viridis"]
-    return {name: to_hex(colours(0.15 + 0.85 * float(norm(value)))) for name, value in figures.items()}
+    return {name: to_hex(colours(0.35 + 0.65 * float(norm(value)))) for name, value in figures.items()}
 
 
 def _show(root: "Node", labels: Mapping[str, str], figures: Mapping[str, float]) -> None:
