@@ -31,6 +31,7 @@ _PACKAGES = (place for place in sys.path if place.endswith(("site-packages", "di
 LIBRARIES = tuple({sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *_PACKAGES})
 SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/lib64", "/opt", "/var/lib")
 CODE = (".py", ".pyc", ".so", ".pth", ".typed")
+METADATA = re.compile(r"\.(egg|dist)-info/")  # of packages, which libraries ask for
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_TRUNC
 
 _watch: "Watch | None" = None  # what the hook reports to: a hook can't be taken away again
@@ -143,7 +144,7 @@ class Watch:
             return True
         if any(place == own or place.startswith(f"{own}{os.sep}") for own in self._own):
             return True
-        if place.endswith(CODE) and _below(place, tuple(filter(None, sys.path))):
+        if (place.endswith(CODE) or METADATA.search(place)) and _below(place, tuple(filter(None, sys.path))):
             return True
         return _below(place, SYSTEM) and not self._is_own_code()
 

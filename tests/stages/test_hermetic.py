@@ -72,6 +72,7 @@ def go(tmp_path, monkeypatch):
         "folder = tempfile.mkdtemp(); Path(folder, 'a').write_text('a'); Path(folder, 'a').read_text()",
         "import torch, PIL.Image; torch.randn(2); Path(torch.__file__).read_text()",
         "Path(json.__file__).read_text()",
+        "import importlib.metadata; importlib.metadata.entry_points()",
     ],
 )
 def test_what_is_handed_over_is_not_noted(go, do):
