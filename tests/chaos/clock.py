@@ -23,7 +23,8 @@ def environment(seconds: float) -> dict[str, str]:
     return {
         "LD_PRELOAD": preloaded,
         "FAKETIME": f"{seconds:+g}s",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # or waits on a condition variable return too early or never
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # or waits of some programs never end
+        "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # or those of mongod end at once, and it spins
         "FAKETIME_DISABLE_SHM": "1",  # nothing is shared with other programs
         "NO_FAKE_STAT": "1",
     }

@@ -7,17 +7,24 @@ from tests.worker.conftest import bench, interpreter, toy_path
 
 __all__ = ["bench", "interpreter", "toy_path"]
 
-FIGURES = pytest.StashKey[list[figures.Figures]]()
+STORMS, LINES = pytest.StashKey[list[figures.Figures]](), pytest.StashKey[list[str]]()
 
 
 @pytest.fixture
 def keep_figures(pytestconfig):
-    """Have figures shown when all tests have run."""
-    return pytestconfig.stash.setdefault(FIGURES, []).append
+    """Have a storm's figures shown, with those of the others, when all tests have run."""
+    return pytestconfig.stash.setdefault(STORMS, []).append
+
+
+@pytest.fixture
+def tell(pytestconfig):
+    """Have a line shown when all tests have run."""
+    return pytestconfig.stash.setdefault(LINES, []).append
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    if found := config.stash.get(FIGURES, []):
-        terminalreporter.section("figures of the storms")
-        for line in figures.table(found):
-            terminalreporter.line(line)
+    storms, lines = config.stash.get(STORMS, []), config.stash.get(LINES, [])
+    if storms or lines:
+        terminalreporter.section("what the faults came to")
+    for line in (*lines, *(figures.table(storms) if storms else ())):
+        terminalreporter.line(line)

@@ -21,7 +21,7 @@ class Figures:
 
 
 def of(seed, storm, final, violations):
-    taken_up = [times for life in storm.history.lives if life.killed for times in _taken_up(storm.history, life)]
+    taken = [times for life in storm.history.lives if life.killed for times in taken_up(storm.history, life)]
     return Figures(
         seed,
         len(final.runs),
@@ -30,12 +30,12 @@ def of(seed, storm, final, violations):
         len(violations["runs"]),
         len(violations["claims"] + violations["completions"]),
         len(violations["folders"] + violations["write-once"] + violations["bytes"]),
-        [claimable for claimable, _ in taken_up],
-        [running for _, running in taken_up],
+        [claimable for claimable, _ in taken],
+        [running for _, running in taken],
     )
 
 
-def _taken_up(history, life):
+def taken_up(history, life):
     """For each run that a worker held when it died: seconds until it was claimable, and until it ran again."""
     claimable = {}
     for event, before in history.steps():

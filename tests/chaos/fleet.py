@@ -1,10 +1,8 @@
 """Worker processes as a user starts them, whose births and deaths are written down.
 
-They are struck at labelled steps of runs (tests/worker/steps.py); who dies is replaced on the same seat, as a
-service manager would.
+They are struck at labelled steps of runs (tests/worker/steps.py); who dies is replaced, as by a service manager.
 """
 
-import os
 import signal
 import socket
 import subprocess
@@ -18,76 +16,85 @@ import psutil
 from tests.chaos.history import Life
 
 ROOT = Path(__file__).parents[2]
+COMMAND = ("-m", "tests.worker.steps", "KILL", "worker", "--gpus", "none", "--cpus", "2", "--lease")
 
 
-class Process:
-    """One worker process. Its `life` is kept to the moment by a thread that waits for its end."""
+class Seat(threading.Thread):
+    """Has a worker process, and another one as soon as that has ended, until `end`."""
 
-    def __init__(self, environment, log, lease):
-        words = ("-m", "tests.worker.steps", "KILL", "worker", "--gpus", "none", "--cpus", "2", "--lease", str(lease))
-        with log.open("ab") as file:
-            self.popen = subprocess.Popen([sys.executable, *words], env=environment, cwd=ROOT, stdout=file, stderr=file)
-        self.life = Life(f"{socket.gethostname()}:{self.popen.pid}", time.monotonic())
-        self._waiter = threading.Thread(target=self._wait, daemon=True)
-        self._waiter.start()
+    def __init__(self, history, environment, log):
+        super().__init__(name="seat", daemon=True)
+        self.history, self.environment, self.log = history, environment, log
+        self._lock = threading.Lock()
+        self._ending = False
+        self.process = self._born()
 
-    def _wait(self):
-        code = self.popen.wait()
-        self.life.ended, self.life.killed = time.monotonic(), code == -signal.SIGKILL
+    def run(self):
+        while self.process is not None:
+            code = self.process.wait()
+            self.life.ended, self.life.killed = time.monotonic(), code == -signal.SIGKILL
+            with self._lock:
+                self.process = None if self._ending else self._born()
+
+    def _born(self):
+        command = [sys.executable, *COMMAND, str(self.history.lease)]
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(command, env=self.environment, cwd=ROOT, stdout=log, stderr=log)
+        self.life = Life(f"{socket.gethostname()}:{process.pid}", time.monotonic())
+        self.history.lives.append(self.life)
+        return process
 
     def kill(self):
-        self.popen.kill()
-        self._waiter.join()
+        with self._lock:
+            if self.process is not None:
+                self.process.kill()
 
     def stop(self, seconds):
         """SIGSTOP and, later, SIGCONT; returns at once."""
-        began = time.monotonic()
-        self.popen.send_signal(signal.SIGSTOP)
+        process, life, began = self.process, self.life, time.monotonic()
+        process.send_signal(signal.SIGSTOP)
 
         def wake():
-            self.popen.send_signal(signal.SIGCONT)
-            self.life.stops.append((began, time.monotonic()))
+            process.send_signal(signal.SIGCONT)
+            life.stops.append((began, time.monotonic()))
 
         threading.Timer(seconds, wake).start()
 
     @property
     def is_awake(self):
-        return self.popen.poll() is None and psutil.Process(self.popen.pid).status() != psutil.STATUS_STOPPED
+        try:
+            return psutil.Process(self.process.pid).status() != psutil.STATUS_STOPPED
+        except (AttributeError, psutil.NoSuchProcess):
+            return False
 
-    def end(self):
-        """SIGTERM; its exit code."""
-        self.popen.terminate()
-        self._waiter.join(60)
-        return self.popen.returncode
+    def end(self, number):
+        """The signal, and no replacement; returns the exit code."""
+        with self._lock:
+            self._ending, process = True, self.process
+        if process is None:
+            return None
+        process.send_signal(number)
+        self.join(60)
+        return process.returncode
 
 
 class Fleet:
-    """`seats`: for each worker, what its environment has besides the common one."""
+    """One worker for each of the environments."""
 
-    def __init__(self, history, environment, seats, log):
-        self.history, self.log = history, log
-        self.environments = [dict(os.environ) | environment | seat for seat in seats]
-        self.workers = [self._start(environment) for environment in self.environments]
-
-    def _start(self, environment):
-        process = Process(environment, self.log, self.history.lease)
-        self.history.lives.append(process.life)
-        return process
-
-    def refill(self):
-        """Start a worker on each seat whose last one has died."""
-        for place, worker in enumerate(self.workers):
-            if worker.popen.poll() is not None:
-                self.workers[place] = self._start(self.environments[place])
+    def __init__(self, history, environments, log):
+        self.seats = [Seat(history, environment, log) for environment in environments]
+        for seat in self.seats:
+            seat.start()
 
     def one(self, chance):
         """Some worker that runs, if there is one."""
-        awake = [worker for worker in self.workers if worker.is_awake]
+        awake = [seat for seat in self.seats if seat.is_awake]
         return chance.choice(awake) if awake else None
 
     def end(self):
-        return [worker.end() for worker in self.workers]
+        """SIGTERM; the exit codes."""
+        return [seat.end(signal.SIGTERM) for seat in self.seats]
 
     def kill(self):
-        for worker in self.workers:
-            worker.kill()
+        for seat in self.seats:
+            seat.end(signal.SIGKILL)

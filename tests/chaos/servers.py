@@ -21,7 +21,7 @@ class Member:
     """A mongod, its data, and the proxy under whose port the others and all clients know it."""
 
     def __init__(self, number, folder, skew=0):
-        self.number, self.folder, self.skew = number, folder, skew
+        self.number, self.folder = number, folder
         self.port = embedded._free_port(None)
         self.data = folder / str(number)
         self.data.mkdir(parents=True)
@@ -49,19 +49,30 @@ class Member:
         return {}
 
 
-class ReplicaSet(ExitStack):
-    """The members know each other by their proxies; see mongo_proxy for why."""
+class ReplicaSet:
+    """The members know each other by their proxies; see mongo_proxy for why. The last one's clock is off by `skew`."""
 
     def __init__(self, folder, skew=0):
-        super().__init__()
-        self.members = [Member(number, folder, skew if number == 2 else 0) for number in range(3)]
-        for member in self.members:
-            self.callback(member.kill)
-            self.enter_context(member.proxy)
-        hosts = [f"{HOST}:{member.proxy.port}" for member in self.members]
-        self.url = f"mongodb://{','.join(hosts)}/repro?replicaSet=rs0"
-        self._initiate(hosts)
-        self.primary()
+        self.folder, self.skew = folder, skew
+
+    def __enter__(self):
+        with ExitStack() as stack:
+            self.members = [self._member(stack, number) for number in range(3)]
+            hosts = [f"{HOST}:{member.proxy.port}" for member in self.members]
+            self.url = f"mongodb://{','.join(hosts)}/repro?replicaSet=rs0"
+            self._initiate(hosts)
+            self.primary()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_):
+        self._stack.close()
+
+    def _member(self, stack, number):
+        member = Member(number, self.folder, self.skew if number == 2 else 0)
+        stack.callback(member.kill)
+        stack.enter_context(member.proxy)
+        return member
 
     def _initiate(self, hosts):
         for member in self.members:  # initiating asks each of them and fails on one that is not up yet

@@ -21,7 +21,7 @@ def calm(mongo_server, interpreter, tmp_path_factory):
     db.client.close()
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", os.environ.get("SEEDS", "1").split())
 def test_no_run_is_lost_doubled_or_changed(calm, toy_path, tmp_path, seed, keep_figures):
     with Storm(tmp_path, toy_path, seed) as storm:
