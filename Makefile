@@ -23,8 +23,8 @@ demo: install  ## the main job on real data: 1,797 handwritten digits, from PNG 
 test: install
 	$(BIN)/pytest
 
-chaos: install  ## more seeds of the fault schedule than the tests run: make chaos SEEDS="2 3 4"
-	SEEDS="$(SEEDS)" $(BIN)/pytest tests/chaos
+chaos: install  ## the storms of faults, minutes a seed, which the tests leave out: make chaos SEEDS="2 3 4"
+	SEEDS="$(SEEDS)" $(BIN)/pytest -m "storm or not storm" tests/chaos
 
 check: lint types architecture wheel test  ## exactly what .ci/run runs
 

@@ -14,7 +14,7 @@ class Collapse:
         """The lines that are complete by now."""
         whole, end, self._rest = (self._rest + text).rpartition("\n")
         # Of a long bar only what may still be seen is kept.
-        self._rest = self._rest[self._rest.rfind("\r", 0, -1) + 1 :]
+        self._rest = self._rest[self._rest.rstrip("\r").rfind("\r") + 1 :]
         return "".join(f"{_last(line)}\n" for line in whole.split("\n")) if end else ""
 
     def close(self) -> str:

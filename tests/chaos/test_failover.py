@@ -227,9 +227,10 @@ def check(run):
     assert completions == [claims[-1]], entries
     assert run["location"].endswith(claims[-1][:8])
     folder = Path(run["location"].removeprefix("file://"))
-    (output,) = run["outputs"]
-    data = (folder / output["path"]).read_bytes()
-    assert (len(data), hashlib.sha256(data).hexdigest()) == (output["size"], output["sha256"])
+    for output in run["outputs"]:
+        data = (folder / output["path"]).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (output["size"], output["sha256"])
+    data = (folder / "text.txt").read_bytes()
     number = run["_id"][1:]
     assert data.decode() == "".join(f"{link}{number};" for link in "abc"[: "abc".index(run["_id"][0]) + 1])
     assert (folder / "run.json").exists()

@@ -21,6 +21,7 @@ def calm(mongo_server, interpreter, tmp_path_factory):
     db.client.close()
 
 
+@pytest.mark.storm
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", os.environ.get("SEEDS", "1").split())
 def test_no_run_is_lost_doubled_or_changed(calm, toy_path, tmp_path, seed, keep_figures):
