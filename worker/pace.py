@@ -1,5 +1,5 @@
 """How often a worker looks for work: the more workers there are, the more seldom each, so that all of them together
-ask no more of the server than a hundred do. What a server takes is measured in `benchmarks/fleet.py`."""
+ask no more of the server than a hundred do."""
 
 import random
 import time
@@ -9,7 +9,7 @@ from scheduler.runs import Draw
 
 POLL, POLLS = 0.5, 100.0  # an idle worker's looks for a run: seconds between two at least; of all a second at most
 HEAL, HEALS = 1.0, 20.0  # the same for looks for what dead workers left
-LISTENERS = 100  # workers that follow the news of runs, on average at most
+LISTENERS = 20  # workers that follow the news of runs, on average at most: each costs the server work at every write
 SPREAD = 0.0004  # seconds a listener, over which those that one event wakes spread their claims
 OFTEN = 1.0  # seconds: who claims again sooner has short runs, and is likely to meet the others at the head of the line
 AMONG = 16  # runs at the head of the line of which such workers draw one each, at most
