@@ -11,7 +11,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -126,19 +125,6 @@ class Fleet:
         for worker in self.workers:
             worker.terminate()
         return [worker.wait(timeout=30) for worker in self.workers]
-
-
-def test_a_command_that_starts_during_an_election_waits_for_its_end(servers):
-    for port in [port for port in servers.ports if port != servers.primary()][:2]:
-        servers.processes[port].send_signal(signal.SIGSTOP)
-    with servers.client(servers.primary()) as client, contextlib.suppress(AutoReconnect, OperationFailure):
-        client.admin.command("replSetStepDown", 1, force=True)
-    thaw = threading.Timer(5, lambda: [process.send_signal(signal.SIGCONT) for process in servers.processes.values()])
-    thaw.start()
-    db = connect(Settings.read({"REPRO_MONGO_URL": servers.url}))
-    thaw.join()
-    assert db.client.is_primary
-    db.client.close()
 
 
 @pytest.mark.timeout(300)
