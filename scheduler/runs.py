@@ -13,6 +13,7 @@ leaves and, where a worker writes, by the token of its claim. Times are the serv
     fail               running -> failed | pending  pending if the fault was the machine's and attempts are left
     hand_back          running -> pending           the attempt is not counted
     expire             running -> pending | failed  the lease ran out
+    shorten_leases     running, as it is            the server's clock went back, and the leases lasted longer
     cancel             waiting | pending | running -> cancelled
     retry              failed | cancelled -> waiting | pending
     hold, unhold, set_priority   waiting | pending, as they are
@@ -20,7 +21,7 @@ leaves and, where a worker writes, by the token of its claim. Times are the serv
     rerun              (none) | final -> pending    a done run is computed again, under a name of its own
     judge              done, as it is               what a rerun came to joins it; its result stays as it is
 
-Not guaranteed: that a lease lasts as long as asked (the server's clock may jump at a failover). Leases are
+Not guaranteed: that a lease lasts as long as asked (the server's clock may jump ahead at a failover). Leases are
 for liveness; what a late worker may write is decided by its token alone.
 """
 
@@ -77,6 +78,8 @@ INDEXES = [
     IndexModel([("waiting_for", 1)], name="children", partialFilterExpression={"state": State.WAITING.value}),
     IndexModel([("fingerprint", 1)], name="fingerprint"),
     IndexModel([("state", 1), ("finished_at", DESCENDING)], name="recent"),
+    # For what looks for dead workers all the time: of thousands of running runs it reads those alone.
+    IndexModel([("lease.expires_at", 1)], name="leases", partialFilterExpression={"state": State.RUNNING.value}),
 ]
 
 
@@ -223,7 +226,7 @@ def claim(
 
     With a `draw` it may be one a little behind the first; never one of a lower priority before one of a higher.
     """
-    holder = {"token": token or new_token(), "worker": worker}
+    holder = {"token": token or new_token(), "worker": worker, "seconds": lease}
     update: Pipeline = [
         {
             "$set": {
@@ -332,6 +335,18 @@ def expire(db: Queue) -> int:
     jitter = {"$add": [0.5, {"$rand": {}}]}
     wait = {"$cond": [{"$lte": ["$attempts", 1]}, 0, {"$multiply": [BACKOFF * 1000, doubled, jitter]}]}
     return db.runs.update_many(guard, _give_up(error, {"$add": [NOW, {"$toLong": wait}]})).modified_count
+
+
+def shorten_leases(db: Queue, lease: float) -> int:
+    """running, as it is: no lease ends later than its own length from now.
+
+    Where one would, the server's clock has gone back since (a fail-over to a machine whose clock is behind), and a
+    dead worker's run would wait that much longer. `lease`: seconds of the caller's leases; only what ends later is read.
+    """
+    longest = {"$multiply": [{"$ifNull": ["$lease.seconds", lease]}, 1000]}
+    too_late = [{"$gt": ["$lease.expires_at", _later(lease)]}, {"$gt": ["$lease.expires_at", {"$add": [NOW, longest]}]}]
+    guard = {"state": State.RUNNING.value, "$expr": {"$and": too_late}}
+    return db.runs.update_many(guard, [{"$set": {"lease.expires_at": {"$add": [NOW, longest]}}}]).modified_count
 
 
 def cancel(db: Queue, name: str, by: str = "") -> Document | None:

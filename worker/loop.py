@@ -152,6 +152,7 @@ class Worker:
 
     def _heal(self) -> None:
         """What a worker that died has left undone."""
+        runs.shorten_leases(self.db, self.options.lease)
         runs.expire(self.db)
         runs.release_children(self.db, queries.ready_sources(self.db))
 

@@ -3,7 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pymongo import WriteConcern
@@ -279,6 +279,34 @@ def test_a_run_that_loses_worker_after_worker_comes_back_ever_later(db):
     assert delays[0] < 1
     assert 0.5 * runs.BACKOFF <= delays[1] <= 1.5 * runs.BACKOFF + 1
     assert runs.BACKOFF <= delays[2] <= 3 * runs.BACKOFF + 1
+
+
+def test_a_lease_ends_in_time_although_the_servers_clock_went_back(db):
+    name, _ = running(db)
+    in_time = get(db)["lease"]["expires_at"]
+    assert runs.shorten_leases(db, 30) == 0
+    assert get(db)["lease"]["expires_at"] == in_time
+    db.runs.update_one({"_id": name}, {"$set": {"lease.expires_at": in_time + timedelta(seconds=90)}})
+    assert runs.shorten_leases(db, 30) == 1
+    assert 25 < (get(db)["lease"]["expires_at"] - server_time(db)).total_seconds() <= 30
+
+
+def test_a_longer_lease_of_another_worker_is_left_alone(db):
+    add(db)
+    claim(db, lease=3600)
+    assert runs.shorten_leases(db, 30) == 0
+
+
+def test_whoever_looks_for_dead_workers_reads_no_living_ones_runs(db):
+    """With thousands of runs under way, twenty looks a second would else read them all."""
+    for number in range(50):
+        add(db, f"model{number}")
+        claim(db, lease=30)
+    db.command("profile", 2)
+    assert runs.expire(db) == runs.shorten_leases(db, 30) == 0
+    db.command("profile", 0)
+    looks = list(db["system.profile"].find({"ns": f"{db.name}.runs", "op": "update"}))
+    assert [look["docsExamined"] for look in looks] == [0, 0]
 
 
 def test_release_children_waits_for_the_last_source(db):
