@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pymongo import ASCENDING, IndexModel
 
 from scheduler import mongo
-from scheduler.mongo import Queue, server_time
+from scheduler.mongo import Queue
 
 KEEP = 24 * 3600  # seconds
 
@@ -37,8 +37,10 @@ def create_indexes(db: Queue) -> None:
 
 
 def append(db: Queue, token: str, piece: Piece) -> None:
-    """Tell a piece of the log of the attempt that holds, or held, a token."""
-    db.logs.insert_one({"token": token, "offset": piece.offset, "data": piece.data, "at": server_time(db)})
+    """Tell a piece of the log of the attempt that holds, or held, a token; once, however often it is told."""
+    place = {"token": token, "offset": piece.offset}
+    told = {"data": {"$literal": piece.data}, "at": "$$NOW"}  # an insert can't say $$NOW
+    mongo.casual(db.logs).update_one(place, [{"$set": told}], upsert=True)
 
 
 def pieces(db: Queue, token: str, start: int = 0) -> Iterator[Piece]:

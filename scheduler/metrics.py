@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pymongo import ASCENDING, IndexModel
 
 from scheduler import mongo
-from scheduler.mongo import Queue, server_time
+from scheduler.mongo import Queue
 
 KEEP = 7 * 24 * 3600  # seconds
 
@@ -34,9 +34,10 @@ def create_indexes(db: Queue) -> None:
 
 
 def append(db: Queue, token: str, point: Point) -> None:
-    """Tell a point of the curve of the attempt that holds, or held, a token."""
-    place = {"token": token, "step": point.step, "total": point.total}
-    db.metrics.insert_one(place | {"values": dict(point.values), "at": server_time(db)})
+    """Tell a point of the curve of the attempt that holds, or held, a token; once, however often it is told."""
+    place = {"token": token, "step": point.step}
+    told = {"total": {"$literal": point.total}, "values": {"$literal": dict(point.values)}, "at": "$$NOW"}
+    mongo.casual(db.metrics).update_one(place, [{"$set": told}], upsert=True)
 
 
 def points(db: Queue, token: str) -> Iterator[Point]:

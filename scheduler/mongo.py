@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from pymongo import IndexModel, MongoClient
+from pymongo import IndexModel, MongoClient, WriteConcern
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import (
@@ -109,6 +109,11 @@ def create_indexes(collection: Collection[Document], indexes: Sequence[IndexMode
     except OperationFailure as error:
         if error.code != UNAUTHORIZED:
             raise
+
+
+def casual(collection: Collection[Document]) -> Collection[Document]:
+    """The collection for writes whose loss at a fail-over harms nobody: not waited for until the majority has them."""
+    return collection.with_options(write_concern=WriteConcern(w=1))
 
 
 def server_time(db: Queue) -> datetime:

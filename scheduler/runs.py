@@ -341,7 +341,8 @@ def shorten_leases(db: Queue, lease: float) -> int:
     """running, as it is: no lease ends later than its own length from now.
 
     Where one would, the server's clock has gone back since (a fail-over to a machine whose clock is behind), and a
-    dead worker's run would wait that much longer. `lease`: seconds of the caller's leases; only what ends later is read.
+    dead worker's run would wait that much longer. `lease`: the caller's, in seconds; only leases that end later than
+    that are read.
     """
     longest = {"$multiply": [{"$ifNull": ["$lease.seconds", lease]}, 1000]}
     too_late = [{"$gt": ["$lease.expires_at", _later(lease)]}, {"$gt": ["$lease.expires_at", {"$add": [NOW, longest]}]}]

@@ -12,8 +12,7 @@ from collections.abc import Callable
 from scheduler import logs, metrics, runs
 from scheduler.mongo import DriverError, Queue
 from worker.execute import Attempt, Stopped
-
-TELL = 2.0  # seconds between pieces of a log, and points of a curve
+from worker.pace import Pace
 
 
 class Keeper(threading.Thread):
@@ -22,9 +21,9 @@ class Keeper(threading.Thread):
     In between it tells what the runs have printed, and their figures; nothing if there is nothing new.
     """
 
-    def __init__(self, db: Queue, lease: float, announce: Callable[[], None]) -> None:
+    def __init__(self, db: Queue, lease: float, pace: Pace, announce: Callable[[], None]) -> None:
         super().__init__(name="lease", daemon=True)
-        self.db, self.lease, self.announce = db, lease, announce
+        self.db, self.lease, self.pace, self.announce = db, lease, pace, announce
         self._attempts: dict[str, Attempt] = {}
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -39,7 +38,7 @@ class Keeper(threading.Thread):
 
     def run(self) -> None:
         renew_at = time.monotonic() + self.lease / 3
-        while not self._ending.wait(min(TELL, max(0.0, renew_at - time.monotonic()))):
+        while not self._ending.wait(min(self.pace.tell(), max(0.0, renew_at - time.monotonic()))):
             with self._lock:
                 attempts = list(self._attempts.values())
             due = time.monotonic() >= renew_at

@@ -51,10 +51,10 @@ class Worker:
     def __init__(self, db: Queue, executor: Executor, slots: Slots, options: Options, report: Report) -> None:
         self.db, self.executor, self.slots, self.options, self.report = db, executor, slots, options, report
         self.name = f"{socket.gethostname()}:{getpid()}"
-        self.keeper = Keeper(db, options.lease, self._announce)
+        self._pace = Pace()
+        self.keeper = Keeper(db, options.lease, self._pace, self._announce)
         self._running: dict[Future[Outcome], Attempt] = {}
         self._bell = Bell()  # a run has ended, or something else is worth a look
-        self._pace = Pace()
         self._waker = Waker(db, self._bell, self._pace)
         self._prefetcher = Prefetcher(db, executor)
         self._again = self._pace.poll()  # seconds between looks for a run that fits, should the bell not ring before

@@ -1,5 +1,5 @@
-"""How often a worker looks for work: the more workers there are, the more seldom each, so that all of them together
-ask no more of the server than a hundred do."""
+"""How often a worker looks for work and tells of its runs: the more workers there are, the more seldom each, so that
+all of them together ask no more of the server than some hundred do."""
 
 import random
 import time
@@ -9,6 +9,7 @@ from scheduler.runs import Draw
 
 POLL, POLLS = 0.5, 100.0  # an idle worker's looks for a run: seconds between two at least; of all a second at most
 HEAL, HEALS = 1.0, 20.0  # the same for looks for what dead workers left
+TELL, TELLS = 2.0, 200.0  # the same for rounds of telling what its runs have printed
 LISTENERS = 20  # workers that follow the news of runs, on average at most: each costs the server work at every write
 SPREAD = 0.0004  # seconds a listener, over which those that one event wakes spread their claims
 OFTEN = 1.0  # seconds: who claims again sooner has short runs, and is likely to meet the others at the head of the line
@@ -30,6 +31,10 @@ class Pace:
     def heal(self) -> float:
         """Seconds between looks for what dead workers left."""
         return _jittered(max(HEAL, self.workers / HEALS))
+
+    def tell(self) -> float:
+        """Seconds between pieces of a running run's log, and points of its curve."""
+        return max(TELL, self.workers / TELLS)
 
     @property
     def listens(self) -> bool:

@@ -13,10 +13,11 @@ def of(workers):
 
 
 @pytest.mark.parametrize("workers", [1, 10, 100, 1000, 5000, 50000])
-def test_a_fleet_polls_heals_and_listens_no_more_than_a_hundred_do(workers):
+def test_a_fleet_polls_heals_tells_and_listens_no_more_than_a_hundred_do(workers):
     # Jitter is at most half of an interval.
     assert workers / of(workers).poll() <= 2 * max(pace.POLLS, min(workers, 50) / pace.POLL)
     assert workers / of(workers).heal() <= 2 * pace.HEALS
+    assert workers / of(workers).tell() <= max(pace.TELLS, 100 / pace.TELL)
     listeners = sum(of(workers).listens for _ in range(workers))
     assert listeners == workers if workers <= pace.LISTENERS else 0 < listeners < 5 * pace.LISTENERS
 
