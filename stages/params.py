@@ -143,11 +143,7 @@ def reads(module: str) -> dict[str, list[Any]]:
 def constant(module: str, name: str) -> Any:
     """A literal that stands at the top of a module, read from the source without importing it; None if it does not."""
     source = _source(module)
-    for node in _parsed(source).body if source else ():
-        match node:
-            case ast.Assign(targets=[ast.Name(id=found)], value=value) if found == name:
-                return None if (literal := _literal(value)) is COMPUTED else literal
-    return None
+    return _constants(source, source.stat().st_mtime_ns).get(name) if source else None
 
 
 def _source(module: str) -> Path | None:
@@ -184,6 +180,17 @@ def _facts(source: Path, module: str, modified: int) -> tuple[list[tuple[str, An
         elif isinstance(node, ast.Assign):
             found += _declared(node)
     return found, imports
+
+
+@lru_cache(maxsize=1000)
+def _constants(source: Path, modified: int) -> dict[str, Any]:
+    """The literals that stand at the top of a file, by name; read again once it was modified."""
+    found: dict[str, Any] = {}
+    for node in _parsed(source).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if (literal := _literal(value)) is not COMPUTED:
+                found.setdefault(name, literal)
+    return found
 
 
 def _imported(node: ast.Import | ast.ImportFrom, module: str) -> list[str]:
