@@ -86,3 +86,8 @@ def test_evolve_breeds_the_best_over_generations(repro, folder, database, tmp_pa
     assert {"md", "mc", "mb"} < {run["name"] for run in second}
     assert len(second) == 5
     assert (tmp_path / "evolution.png").read_bytes().startswith(b"\x89PNG")
+    # Started again it finds its children done: nobody has to compute anything.
+    runs = database.runs.count_documents({})
+    again = repro(*words, "--json", timeout=60)
+    assert (again.returncode, json.loads(again.stdout)) == (0, [first, second])
+    assert database.runs.count_documents({}) == runs
