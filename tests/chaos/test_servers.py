@@ -16,7 +16,7 @@ from tests.worker.test_worker import wait_for
 
 
 @pytest.fixture
-def servers(tmp_path, mongo_server):
+def servers(tmp_path, mongo_server, wrong_clocks):
     with ReplicaSet(tmp_path / "mongo", skew=90) as found:
         yield found
 
