@@ -40,5 +40,6 @@ def test_no_run_is_lost_doubled_or_changed(calm, toy_path, tmp_path, seed, store
         before, after = storm.calm()
         violations = checker.check(storm.history, before, after, calm.final(storm.chains))
     keep_figures(figures.of(seed, storm, before, violations))
-    assert not any(violations.values()), violations
+    told = [f"{point}: {violation}" for point, found in violations.items() for violation in found]
+    assert not told, "\n".join(told)
     assert bool(before.uploads) == (store.proxy is not None)  # one was interrupted, so there was something for gc to do
