@@ -4,8 +4,13 @@ import contextlib
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import obstore
+from obstore.store import S3Store
+
+from tests import s3
 from tests.chaos.history import Final
 
 
@@ -45,6 +50,8 @@ class BucketObjects:
         self.url, self.client = url, server.client()
         self.bucket, _, prefix = url.removeprefix("s3://").partition("/")
         self.prefix = f"{prefix}/"
+        told = {"endpoint": server.endpoint, "access_key_id": s3.KEY, "secret_access_key": s3.SECRET}
+        self._store = S3Store(self.bucket, **told, region="us-east-1", client_options={"allow_http": True})
 
     def listing(self):
         found = self._pages("list_objects_v2", "Contents")
@@ -58,7 +65,7 @@ class BucketObjects:
         return {self._path(entry) for entry in self._pages("list_multipart_uploads", "Uploads")}
 
     def read(self, path):
-        return self.client.get_object(Bucket=self.bucket, Key=self.prefix + path)["Body"].read()
+        return bytes(obstore.get(self._store, self.prefix + path).bytes())
 
     def _pages(self, operation, key):
         pages = self.client.get_paginator(operation).paginate(Bucket=self.bucket, Prefix=self.prefix)
@@ -70,7 +77,9 @@ class BucketObjects:
 
 def final(db, objects):
     """How the queue and the store stand now."""
-    data = {path: objects.read(path) for path in objects.listing()}
+    with ThreadPoolExecutor(16) as threads:
+        paths = list(objects.listing())
+        data = dict(zip(paths, threads.map(objects.read, paths), strict=True))
     return Final(
         runs={run["_id"]: run for run in db.runs.find()},
         objects={path: hashlib.sha256(found).hexdigest() for path, found in data.items()},
