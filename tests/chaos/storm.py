@@ -2,7 +2,8 @@
 
 A seed decides the order of the faults, who is struck, and in which runs the workers are killed at the labelled
 steps: at every step, in each storm. A clock that is wrong is no event: one worker and one mongod have one all the
-time, and the mongod's becomes the queue's when it is primary.
+time, and the mongod's becomes the queue's when it is primary. A storm is long or short by its number of chains; all
+faults strike in each.
 """
 
 import os
