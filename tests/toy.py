@@ -45,7 +45,7 @@ def slow(run):
     run.progress(1, 2)
     time.sleep(0.3)
     with run.open("deep/noise.bin", "xb") as file:
-        file.write(random.randbytes(20_000))
+        file.write(random.randbytes(run.params.get("bytes", 20_000)))
     return write(run)
 
 

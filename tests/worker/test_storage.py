@@ -177,6 +177,14 @@ def test_a_probe_finds_that_names_are_refused_and_leaves_nothing(store):
     assert store.objects.listing(".probe") == []
 
 
+@pytest.mark.parametrize("store", ["local"], indirect=True)
+def test_probes_do_not_disturb_each_other(store, tmp_path):
+    """As those of workers that start at once on a new store: one has made the folder, another leaves it."""
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda _: store.probe(), range(64))) == [True] * 64
+    assert [path.name for path in (tmp_path / "a store").iterdir()] == [".probe"]
+
+
 def test_a_second_pull_fetches_nothing(store, tmp_path):
     location = attempt(store)
     outputs = store.push(location, put(tmp_path / "out", **{"a.txt": b"first", "b.txt": b"b"}), ["a.txt", "b.txt"])
