@@ -125,12 +125,13 @@ def _start(requests: socket.socket, children: dict[int, int], code_as_of: dict[P
 
 def _reap(children: dict[int, int]) -> None:
     while children:
-        pid, status = os.waitpid(-1, os.WNOHANG)
+        pid, status, used = os.wait4(-1, os.WNOHANG)
         if pid == 0:
             return
         _kill_group(pid)  # what the stage itself started must not outlive it
         report = children.pop(pid)
-        _say(report, {"exit": os.waitstatus_to_exitcode(status)})
+        peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # bytes, of it and what it waited for
+        _say(report, {"exit": os.waitstatus_to_exitcode(status), "peak": peak})
         os.close(report)
 
 

@@ -15,8 +15,32 @@ if TYPE_CHECKING:
     from scheduler.mongo import Queue
     from scheduler.queries import Only
 
-COLUMNS = ("NAME", "STAGE", "STATE", "SOURCE", "WORKER", "GPU", "PROGRESS", "ETA", "TRIES", "AGE", "WHAT")
-EXPENDABLE = ("TRIES", "AGE", "SOURCE", "STAGE", "WORKER", "ETA", "GPU")  # on a narrow terminal, in this order
+COLUMNS = (
+    "NAME",
+    "STAGE",
+    "STATE",
+    "SOURCE",
+    "WORKER",
+    "GPU",
+    "PROGRESS",
+    "ETA",
+    "SPEED",
+    "LOAD",
+    "TRIES",
+    "AGE",
+    "WHAT",
+)
+EXPENDABLE = (
+    "TRIES",
+    "AGE",
+    "SOURCE",
+    "LOAD",
+    "STAGE",
+    "WORKER",
+    "SPEED",
+    "ETA",
+    "GPU",
+)  # on a narrow terminal, in this order
 REFRESH = 1.0  # seconds
 BAR = 10  # characters
 COLOURS = {"running": "cyan", "done": "green", "failed": "red", "cancelled": "bright_black", "held": "yellow"}
@@ -61,17 +85,20 @@ def status(
 
 def _once(db: "Queue", only: "Only", limit: int, as_json: bool) -> None:
     from repro.display import dump, table
-    from scheduler import queries
+    from scheduler import fleet, queries
     from scheduler.mongo import server_time
 
     found = queries.listing(db, only, limit)
     reasons, counts = queries.why_waiting(db, found), queries.counts(db)
     if as_json:
-        dump({"counts": counts, "runs": [run | {"why": reasons.get(run["_id"])} for run in found]})
+        told = [run | {"why": reasons.get(run["_id"])} for run in found]
+        dump({"counts": counts, "shared_cards": queries.sharing(db), "runs": told})
         return
     if found:
         table(COLUMNS, _rows(db, found, reasons, server_time(db)), _paint, EXPENDABLE)
     click.echo(_summary(counts), err=bool(found))
+    if shared := fleet.without_the_dead(queries.sharing(db)):
+        click.echo(f"warning: {fleet.describe_sharing(shared)}", err=True)
 
 
 def _watch(db: "Queue", only: "Only", limit: int) -> None:
@@ -117,8 +144,9 @@ def _rows(db: "Queue", found: Sequence[dict[str, Any]], reasons: dict[str, str],
 
 
 def _row(run: dict[str, Any], workers: dict[str, Any], reasons: dict[str, str], now: "datetime") -> list[str]:
-    from repro.display import duration
+    from repro.display import duration, load, speed
 
+    used = run.get("telemetry", {})
     since = run.get("finished_at") or run["submitted_at"]
     worker = (run.get("lease") or {}).get("worker", "")
     return [
@@ -130,6 +158,8 @@ def _row(run: dict[str, Any], workers: dict[str, Any], reasons: dict[str, str], 
         _cards(run.get("cards", ()), workers.get(worker, {}).get("cards", [])),
         _progress(run),
         _eta(run, now),
+        speed(used),
+        load(used),
         str(run["attempts"] or ""),
         duration((now - since).total_seconds()),
         reasons.get(run["_id"]) or _result(run),
