@@ -95,7 +95,8 @@ def load(used: Mapping[str, Any]) -> str:
     cards = used.get("cards", [])
     busy = [card["utilisation"] for card in cards if card["utilisation"] is not None]
     memory = sum(card["memory"] for card in cards) or used.get("memory", 0)
-    return " ".join([f"{sum(busy) / len(busy):.0f}%"] * bool(busy) + [size(memory)] * bool(memory))
+    shown = (f"{sum(busy) / len(busy):.0f}%" if busy else "", size(memory) if memory else "")
+    return " ".join(filter(None, shown))
 
 
 def place(location: str) -> str:

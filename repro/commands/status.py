@@ -16,31 +16,12 @@ if TYPE_CHECKING:
     from scheduler.queries import Only
 
 COLUMNS = (
-    "NAME",
-    "STAGE",
-    "STATE",
-    "SOURCE",
-    "WORKER",
-    "GPU",
-    "PROGRESS",
-    "ETA",
-    "SPEED",
-    "LOAD",
-    "TRIES",
-    "AGE",
-    "WHAT",
+    *("NAME", "STAGE", "STATE", "SOURCE", "WORKER", "GPU", "PROGRESS", "ETA", "SPEED", "LOAD"),
+    *("TRIES", "AGE", "WHAT"),
 )
-EXPENDABLE = (
-    "TRIES",
-    "AGE",
-    "SOURCE",
-    "LOAD",
-    "STAGE",
-    "WORKER",
-    "SPEED",
-    "ETA",
-    "GPU",
-)  # on a narrow terminal, in this order
+EXPENDABLE = (  # on a narrow terminal, in this order
+    *("TRIES", "AGE", "SOURCE", "LOAD", "STAGE", "SPEED", "WORKER", "ETA", "GPU"),
+)
 REFRESH = 1.0  # seconds
 BAR = 10  # characters
 COLOURS = {"running": "cyan", "done": "green", "failed": "red", "cancelled": "bright_black", "held": "yellow"}
