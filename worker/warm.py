@@ -33,6 +33,7 @@ LIBRARIES = (
 
 def main() -> None:
     requests = socket.socket(fileno=int(sys.argv[1]))
+    sys.path.append(os.getcwd())  # noqa: PTH109 - the worker's: a config may name a stage in a file there
     _preload()
     code_as_of = child.modification_times("stages")
     try:
