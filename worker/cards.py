@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from stages.errors import ReproError
+
 # A context of CUDA takes more on any card; less is what a driver, or a desktop that shows no processes, takes.
 HIDDEN = 150 << 20  # bytes in use from which a card without a process that we may see is somebody's
 
@@ -38,7 +40,11 @@ class Inventory(Protocol):
     """What cards there are. Tests have one that is fixed."""
 
     def cards(self) -> Sequence[Card]:
-        """Those that this process may use, in the driver's order."""
+        """Those that this process may use, in the driver's order.
+
+        Raises:
+            ReproError: one does not answer.
+        """
 
     def load(self, uuid: str) -> Load | None:
         """How one is used now; None if the driver does not answer for it."""
@@ -62,13 +68,17 @@ class Nvml:
     def cards(self) -> list[Card]:
         if not self.there:
             return []
+        found = {card.uuid: card for card in map(self._card, range(self._nvml.nvmlDeviceGetCount()))}
+        return [found[uuid] for uuid in visible(list(found), os.environ.get("CUDA_VISIBLE_DEVICES"))]
+
+    def _card(self, index: int) -> Card:
         nvml = self._nvml
-        handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(nvml.nvmlDeviceGetCount())]
-        found = {str(nvml.nvmlDeviceGetUUID(handle)): handle for handle in handles}
-        return [
-            Card(uuid, str(nvml.nvmlDeviceGetName(found[uuid])), int(nvml.nvmlDeviceGetMemoryInfo(found[uuid]).total))
-            for uuid in visible(list(found), os.environ.get("CUDA_VISIBLE_DEVICES"))
-        ]
+        try:
+            handle = nvml.nvmlDeviceGetHandleByIndex(index)
+            memory = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
+            return Card(str(nvml.nvmlDeviceGetUUID(handle)), str(nvml.nvmlDeviceGetName(handle)), memory)
+        except nvml.NVMLError as error:
+            raise ReproError(f"card {index} does not answer: {error}; see nvidia-smi") from error
 
     def load(self, uuid: str) -> Load | None:
         if not self.there:
@@ -96,12 +106,12 @@ class Nvml:
         return None
 
     def _computing(self, handle: Any) -> list[Any]:
-        with suppress(self._nvml.NVMLError):
+        with suppress(self._nvml.NVMLError, self._nvml.NVMLLibraryMismatchError):  # which an older driver is
             return list(self._nvml.nvmlDeviceGetComputeRunningProcesses(handle))
         return []
 
     def _others(self, handle: Any) -> int:
-        with suppress(self._nvml.NVMLError):
+        with suppress(self._nvml.NVMLError, self._nvml.NVMLLibraryMismatchError):
             return len(self._nvml.nvmlDeviceGetGraphicsRunningProcesses(handle))
         return 0
 
