@@ -57,13 +57,20 @@ def name_here() -> str:
 
 
 def announce(
-    db: Queue, worker: str, cards: Sequence[str], cpus: int, lease: float = 30, avoided: Sequence[str] = ()
+    db: Queue,
+    worker: str,
+    cards: Sequence[str],
+    cpus: int,
+    lease: float = 30,
+    numbers: Sequence[int] = (),
+    avoided: Sequence[str] = (),
 ) -> bool:
     """Say, or say again, that a worker is alive and what it has; True if somebody asked it to drain.
 
-    `avoided`: those of its cards that it leaves alone now, for somebody else computes on them.
+    `numbers`: what its user calls the cards by; `avoided`: those on which somebody else computes now.
     """
-    has = {"cards": {"$literal": list(cards)}, "cpus": {"$literal": cpus}, "avoided": {"$literal": list(avoided)}}
+    facts = {"cards": list(cards), "numbers": list(numbers), "avoided": list(avoided), "cpus": cpus}
+    has = {name: {"$literal": value} for name, value in facts.items()}
     update = [{"$set": has | {"seen_at": "$$NOW", "expires_at": {"$add": ["$$NOW", round(lease * 1000)]}}}]
     found: Document | None = db.workers.find_one_and_update(
         {"_id": worker}, update, upsert=True, return_document=ReturnDocument.AFTER

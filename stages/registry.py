@@ -5,8 +5,9 @@ import difflib
 import importlib
 import json
 import re
+import time
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,8 +81,8 @@ def load(name: str) -> Stage:
     return stage
 
 
-@cache
-def _keys(module: str) -> dict[str, object]:
+@lru_cache(maxsize=100)
+def _keys(module: str, moment: int) -> dict[str, object]:
     from stages.params import known_keys
 
     return known_keys("stages.determinism") | known_keys(module)
@@ -89,7 +90,8 @@ def _keys(module: str) -> dict[str, object]:
 
 def keys(name: str, where: str = "config") -> dict[str, object]:
     """Key -> default of every config key that a stage's code, or the set-up of determinism, reads."""
-    return _keys(locate(name, where).partition(":")[0])
+    # For a second: one submit asks a thousand times; a notebook lives on while somebody edits.
+    return _keys(locate(name, where).partition(":")[0], int(time.monotonic()))
 
 
 def defaults(name: str) -> dict[str, list[object]]:

@@ -72,6 +72,8 @@ class Worker:
         self._look_at = 0.0
         self._aside = False  # this worker keeps cards free for a run that needs more
         self._avoid_at = 0.0
+        present = [card.uuid for card in self.inventory.cards()] if slots.all_cards else []
+        self._numbers = [present.index(card) for card in slots.all_cards]
         self._fleet = 0  # workers, when it was last asked who else has our cards
         self._sharing: set[str] = set()  # who has, and has been told of
         self._healed_at = 0.0
@@ -106,8 +108,8 @@ class Worker:
                 fleet.depart(self.db, self.name)
 
     def _announce(self) -> None:
-        has = self.slots.all_cards, self.slots.all_cpus
-        self._drained = fleet.announce(self.db, self.name, *has, self.options.lease, self.slots.avoided)
+        has, avoided = (self.slots.all_cards, self.slots.all_cpus), self.slots.avoided
+        self._drained = fleet.announce(self.db, self.name, *has, self.options.lease, self._numbers, avoided)
         self._pace.workers = max(1, fleet.size(self.db))
         if self._drained:
             self._bell.set()

@@ -73,7 +73,7 @@ def _once(db: "Queue", only: "Only", limit: int, as_json: bool) -> None:
     reasons, counts = queries.why_waiting(db, found), queries.counts(db)
     if as_json:
         told = [run | {"why": reasons.get(run["_id"])} for run in found]
-        dump({"counts": counts, "shared_cards": queries.sharing(db), "runs": told})
+        dump({"counts": counts, "shared_cards": fleet.without_the_dead(queries.sharing(db)), "runs": told})
         return
     if found:
         table(COLUMNS, _rows(db, found, reasons, server_time(db)), _paint, EXPENDABLE)
@@ -136,7 +136,7 @@ def _row(run: dict[str, Any], workers: dict[str, Any], reasons: dict[str, str], 
         "held" if run["held"] and run["state"] in ("waiting", "pending") else run["state"],
         ",".join(run["sources"]),
         worker,
-        _cards(run.get("cards", ()), workers.get(worker, {}).get("cards", [])),
+        _cards(run.get("cards", ()), workers.get(worker, {})),
         _progress(run),
         _eta(run, now),
         speed(used),
@@ -147,9 +147,10 @@ def _row(run: dict[str, Any], workers: dict[str, Any], reasons: dict[str, str], 
     ]
 
 
-def _cards(used: Sequence[str], present: Sequence[str]) -> str:
-    """The cards by their places in the worker's list, which are what its user calls them."""
-    return ",".join(str(present.index(card)) if card in present else card[:12] for card in used)
+def _cards(used: Sequence[str], worker: dict[str, Any]) -> str:
+    """The cards by the numbers that their worker's user calls them by."""
+    numbers = dict(zip(worker.get("cards", ()), worker.get("numbers", ()), strict=False))
+    return ",".join(str(numbers.get(card, card[:12])) for card in used)
 
 
 def _progress(run: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -100,6 +101,7 @@ def test_the_example_trains_a_classifier_and_gives_the_same_bytes_again(tmp_path
     assert model["metrics"]["accuracy"] > max(0.7, 1.4 * model["metrics"]["chance"])
     assert "undeclared" not in place.run("pieces")["environment"]
     assert model["usage"]["steps_per_second"] > 0
+    assert re.search(r"^  used: [\d.]+/s, [\d.]+[MG]$", place.well("repro", "show", "model").stdout, re.MULTILINE)
     for stage, name in (("collect", "pieces"), ("train", "model")):  # without any queue, in another process
         place.well(sys.executable, "classify.py", stage, "-c", f"{name}.json")
         for output in place.run(name)["outputs"]:

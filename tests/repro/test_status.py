@@ -34,7 +34,7 @@ def submit(db, name, waiting_for=(), **options):
 
 @pytest.fixture
 def queue(database):
-    fleet.announce(database, "box:1", ["GPU-a", "GPU-b"], 1)
+    fleet.announce(database, "box:1", ["GPU-a", "GPU-b"], 1, numbers=[2, 3])
     for name, options in {
         "broken": {"priority": 3},
         "good": {"priority": 2},

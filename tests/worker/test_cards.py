@@ -75,7 +75,7 @@ def test_a_worker_on_a_machine_with_cards(bench, driver, settings_environment, t
     for number in range(2):
         bench.submit(f"small{number}", "steps", enough=str(enough), gpus=1, seed=number)
     bench.submit("big", "environment", gpus=2)
-    words = ["worker", "--gpus", "0,1,2", "--cpus", "0", "--per-gpu", "2", "--only-idle", "--burst", "--lease", "1"]
+    words = ["worker", "--gpus", "2,0,1", "--cpus", "0", "--per-gpu", "2", "--only-idle", "--burst", "--lease", "1"]
     environment = settings_environment | {key: os.environ[key] for key in ("LD_LIBRARY_PATH", "CARDS")}
     environment |= {"PYTHONPATH": str(toy_path), "REPRO_STORE": bench.store.url, "REPRO_DATA": str(tmp_path)}
     command = [sys.executable, "-m", "repro", *words]
@@ -85,8 +85,8 @@ def test_a_worker_on_a_machine_with_cards(bench, driver, settings_environment, t
             cards = sorted(card for run in bench.db.runs.find({"state": "running"}) for card in run["cards"])
             assert cards == ["GPU-aa", "GPU-cc"], runs
             (document,) = bench.db.workers.find()
-            assert document["cards"] == ["GPU-aa", "GPU-bb", "GPU-cc"]
-            assert document["avoided"] == ["GPU-bb"]
+            assert document["cards"] == ["GPU-cc", "GPU-aa", "GPU-bb"]
+            assert (document["numbers"], document["avoided"]) == ([2, 0, 1], ["GPU-bb"])
             driver(f"GPU-aa 88 {3 * GIB}", f"GPU-bb 99 {9 * GIB} 1:{9 * GIB}", f"GPU-cc 88 {3 * GIB}", idle[1])
             wait_for(lambda: bench.db.runs.count_documents({"telemetry.cards.utilisation": 88}) == 2)
             driver("GPU-aa 0 0", "GPU-bb 0 0", *idle)
