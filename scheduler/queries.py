@@ -185,6 +185,21 @@ def live_workers(db: Queue) -> list[Document]:
     return list(db.workers.find({"$expr": {"$gt": ["$seen_at", {"$subtract": ["$$NOW", SILENT * 1000]}]}}))
 
 
+def sharing(db: Queue, cards: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """Card -> the workers that were given it, of those that more than one has whose lease has not run out.
+
+    A card's UUID is one in the world, so machines and containers need not be told apart.
+    """
+    guard: Document = {"$expr": {"$gt": ["$expires_at", "$$NOW"]}}
+    if cards is not None:
+        guard["cards"] = {"$in": list(cards)}
+    found: dict[str, list[str]] = {}
+    for worker in db.workers.find(guard, {"cards": 1}).sort("_id"):
+        for card in worker["cards"]:
+            found.setdefault(card, []).append(worker["_id"])
+    return {card: names for card, names in found.items() if len(names) > 1 and (cards is None or card in cards)}
+
+
 def ready_sources(db: Queue) -> list[str]:
     """Done runs that some waiting run still waits for: their releaser died in between."""
     names = db.runs.distinct("waiting_for", {"state": State.WAITING.value})

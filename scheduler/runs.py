@@ -64,7 +64,7 @@ QUEUED = (State.WAITING, State.PENDING)
 RERUN = ".verify"  # behind a run's name: its rerun's, which no config can be called
 RERUN_PRIORITY = -1000  # results first
 VERDICTS = 10  # kept on a run
-OF_AN_ATTEMPT = ["lease", "cards", "progress", "log_tail"]  # what a document has only while it is running
+OF_AN_ATTEMPT = ["lease", "cards", "progress", "telemetry", "log_tail"]  # what a document has only while it is running
 DUPLICATE_KEY = 11000
 NOW = "$$NOW"
 CLAIM_ORDER = [("priority", DESCENDING), ("submitted_at", ASCENDING)]
@@ -278,7 +278,7 @@ def set_aside(db: Queue, name: str, worker: str, seconds: float) -> bool:
 def renew(db: Queue, name: str, token: str, lease: float, news: Mapping[str, Any] | None = None) -> bool:
     """running -> running while the token is still its own; False means that the run belongs to somebody else.
 
-    `news` is what the attempt has to tell so far: its `cards`, `progress`, `log_tail`.
+    `news` is what the attempt has to tell so far: its `cards`, `progress`, `telemetry`, `log_tail`.
     """
     update: Pipeline = [{"$set": {"lease.expires_at": _later(lease)} | _literals(news or {})}]
     return db.runs.update_one(_held_by(name, token), update).matched_count == 1

@@ -1,6 +1,5 @@
 """What a result may depend on besides its config: code, versions, hardware. Recorded, never read back."""
 
-import importlib.util
 import os
 import platform
 import subprocess
@@ -10,6 +9,8 @@ from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from stages import modules
 
 REMEMBERED = 5  # seconds for which git's answer is good: a worker asks after every run
 LONGEST_DIFF = 1 << 20  # bytes
@@ -48,7 +49,7 @@ def code(package: str = "stages") -> dict[str, Any]:
     """Commit of a package's code and whether its tree was dirty; `REPRO_COMMIT` names it where there is no git."""
     if baked := os.environ.get("REPRO_COMMIT"):
         return {"commit": baked, "dirty": False}
-    folder = _folder_of(package)
+    folder = modules.folder(package)
     return dict(_state_of_tree(folder, int(time.monotonic() / REMEMBERED))) if folder else {}
 
 
@@ -57,16 +58,11 @@ def diff(package: str = "stages") -> bytes:
 
     Bounded: past that it ends, and says so. Empty if there is nothing, or no git.
     """
-    folder = None if os.environ.get("REPRO_COMMIT") else _folder_of(package)
+    folder = None if os.environ.get("REPRO_COMMIT") else modules.folder(package)
     found = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--", ":/").encode() if folder else b""
     if len(found) > LONGEST_DIFF:
         return found[:LONGEST_DIFF] + b"\n(cut here)\n"
     return found + b"\n" if found else found
-
-
-def _folder_of(package: str) -> Path | None:
-    spec = importlib.util.find_spec(package)
-    return Path(spec.origin).parent if spec and spec.origin else None
 
 
 @lru_cache(maxsize=8)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from scheduler import logs, metrics, runs
 from scheduler.mongo import DriverError, Queue
+from worker.cards import Inventory
 from worker.execute import Attempt, Stopped
 from worker.pace import Pace
 
@@ -18,12 +19,13 @@ from worker.pace import Pace
 class Keeper(threading.Thread):
     """Each third of the lease's length: says that the worker is alive, renews every registered attempt's lease.
 
-    In between it tells what the runs have printed, and their figures; nothing if there is nothing new.
+    In between it tells what the runs have printed, and their figures; nothing if there is nothing new. It looks at
+    what they use, and tells that with the lease.
     """
 
-    def __init__(self, db: Queue, lease: float, pace: Pace, announce: Callable[[], None]) -> None:
+    def __init__(self, db: Queue, lease: float, pace: Pace, announce: Callable[[], None], inventory: Inventory) -> None:
         super().__init__(name="lease", daemon=True)
-        self.db, self.lease, self.pace, self.announce = db, lease, pace, announce
+        self.db, self.lease, self.pace, self.announce, self.inventory = db, lease, pace, announce, inventory
         self._attempts: dict[str, Attempt] = {}
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -46,6 +48,7 @@ class Keeper(threading.Thread):
                 renew_at = time.monotonic() + self.lease / 3
             # An unreachable server is no loss yet: the next round tries again.
             for attempt in attempts:
+                attempt.look(self.inventory)
                 with contextlib.suppress(DriverError):
                     if due:
                         self._renew(attempt)

@@ -33,6 +33,7 @@ LIBRARIES = (
 
 def main() -> None:
     requests = socket.socket(fileno=int(sys.argv[1]))
+    sys.path.append(os.getcwd())  # noqa: PTH109 - the worker's: a config may name a stage in a file there
     _preload()
     code_as_of = child.modification_times("stages")
     try:
@@ -125,12 +126,13 @@ def _start(requests: socket.socket, children: dict[int, int], code_as_of: dict[P
 
 def _reap(children: dict[int, int]) -> None:
     while children:
-        pid, status = os.waitpid(-1, os.WNOHANG)
+        pid, status, used = os.wait4(-1, os.WNOHANG)
         if pid == 0:
             return
         _kill_group(pid)  # what the stage itself started must not outlive it
         report = children.pop(pid)
-        _say(report, {"exit": os.waitstatus_to_exitcode(status)})
+        peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # bytes, of it and what it waited for
+        _say(report, {"exit": os.waitstatus_to_exitcode(status), "peak": peak})
         os.close(report)
 
 

@@ -103,7 +103,11 @@ class Scene:
         marks = [json.loads(found["run.json"].read_bytes()), mark_of(undisturbed)]
         assert (marks[0]["name"], marks[0]["outputs"]) == (name, run["outputs"])
         for mark in marks:
-            del mark["name"], mark["environment"]  # which tells the commit: somebody may commit meanwhile
+            del (
+                mark["name"],
+                mark["usage"],
+                mark["environment"],
+            )  # which tells the commit: somebody may commit meanwhile
         assert marks[0] == marks[1]
         for field in ("config", "fingerprint", "outputs", "metrics", "params"):
             assert run[field] == undisturbed[field], field
