@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from pymongo import IndexModel, ReturnDocument
 
@@ -69,7 +70,13 @@ def announce(
 
     `numbers`: what its user calls the cards by; `avoided`: those on which somebody else computes now.
     """
-    facts = {"cards": list(cards), "numbers": list(numbers), "avoided": list(avoided), "cpus": cpus}
+    facts = {
+        "cards": list(cards),
+        "numbers": list(numbers),
+        "avoided": list(avoided),
+        "cpus": cpus,
+        "among": _processes(),
+    }
     has = {name: {"$literal": value} for name, value in facts.items()}
     update = [{"$set": has | {"seen_at": "$$NOW", "expires_at": {"$add": ["$$NOW", round(lease * 1000)]}}}]
     found: Document | None = db.workers.find_one_and_update(
@@ -83,26 +90,27 @@ def size(db: Queue) -> int:
     return db.workers.estimated_document_count()
 
 
-def without_the_dead(shared: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Cards that several workers have (`queries.sharing`), without workers of this machine whose process is gone.
+def is_gone(worker: Document) -> bool:
+    """Whether a worker of this machine, or of this container, has no process any more.
 
-    Their documents outlive them by the length of a lease: who is started again is not to be told of himself.
+    Its document outlives it by the length of its lease; who is started again is not to be told of himself.
     """
-    found = {card: [name for name in names if not _is_gone(name)] for card, names in shared.items()}
-    return {card: names for card, names in found.items() if len(names) > 1}
-
-
-def _is_gone(worker: str) -> bool:
-    host, _, pid = worker.rpartition(":")
-    if host != socket.gethostname() or not pid.isdigit():
+    host, _, pid = str(worker["_id"]).rpartition(":")
+    if (host, worker.get("among")) != (socket.gethostname(), _processes()):
         return False
     try:
         os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
     return False
+
+
+def _processes() -> str:
+    """Among which processes this one's id is its own: those of a machine, or of a container; empty if unknown."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
 
 
 def describe_sharing(shared: Mapping[str, Sequence[str]]) -> str:

@@ -120,7 +120,7 @@ class Worker:
         if not self.slots.all_cards or self._fleet == self._pace.workers:
             return
         self._fleet = self._pace.workers
-        shared = fleet.without_the_dead(queries.sharing(self.db, self.slots.all_cards))
+        shared = queries.sharing(self.db, self.slots.all_cards)
         found = {name for names in shared.values() for name in names} - {self.name}
         if found - self._sharing:
             self.report.say(f"warning: {fleet.describe_sharing(shared)}")

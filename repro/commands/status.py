@@ -66,20 +66,20 @@ def status(
 
 def _once(db: "Queue", only: "Only", limit: int, as_json: bool) -> None:
     from repro.display import dump, table
-    from scheduler import fleet, queries
+    from scheduler import queries
     from scheduler.mongo import server_time
 
     found = queries.listing(db, only, limit)
     reasons, counts = queries.why_waiting(db, found), queries.counts(db)
     if as_json:
         told = [run | {"why": reasons.get(run["_id"])} for run in found]
-        dump({"counts": counts, "shared_cards": fleet.without_the_dead(queries.sharing(db)), "runs": told})
+        dump({"counts": counts, "shared_cards": queries.sharing(db), "runs": told})
         return
     if found:
         table(COLUMNS, _rows(db, found, reasons, server_time(db)), _paint, EXPENDABLE)
     click.echo(_summary(counts), err=bool(found))
-    if shared := fleet.without_the_dead(queries.sharing(db)):
-        click.echo(f"warning: {fleet.describe_sharing(shared)}", err=True)
+    for line in _warnings(db):
+        click.echo(line, err=True)
 
 
 def _watch(db: "Queue", only: "Only", limit: int) -> None:
@@ -109,7 +109,13 @@ def _screen(db: "Queue", only: "Only", limit: int) -> "RenderableType":
     found, now = queries.listing(db, only, limit), server_time(db)
     rows = _rows(db, found, queries.why_waiting(db, found), now)
     told = f"{_summary(queries.counts(db))}   {now:%H:%M:%S} UTC, Ctrl-C leaves"
-    return Group(told, "", grid(COLUMNS, rows, Console().width, _paint, EXPENDABLE))
+    return Group(told, *_warnings(db), "", grid(COLUMNS, rows, Console().width, _paint, EXPENDABLE))
+
+
+def _warnings(db: "Queue") -> list[str]:
+    from scheduler import fleet, queries
+
+    return [f"warning: {fleet.describe_sharing(shared)}"] if (shared := queries.sharing(db)) else []
 
 
 def _summary(counts: dict[str, int]) -> str:

@@ -276,7 +276,7 @@ def test_two_workers_with_one_card_are_both_told(bench):
     assert f"GPU-b by {' and '.join(sorted(['box:2', here.name]))};" in line
     assert "GPU-a" not in line
     assert "GPU-c" not in line
-    assert fleet.without_the_dead(queries.sharing(bench.db)) == {}  # one of them has left
+    assert queries.sharing(bench.db) == {}  # one of them has left
 
 
 def test_the_process_of_a_worker_imports_no_torch(bench, settings_environment, toy_path):
