@@ -1,7 +1,6 @@
 """The worker: claim -> execute -> one transition, until it is told to stop or nothing is left."""
 
 import contextlib
-import random
 import signal
 import time
 from collections.abc import Iterator
@@ -191,7 +190,7 @@ class Worker:
 
     def _heal(self) -> None:
         """What a worker that died has left undone."""
-        runs.shorten_leases(self.db, self.options.lease)
+        runs.shorten_waits(self.db, self.options.lease)
         runs.expire(self.db)
         runs.release_children(self.db, queries.ready_sources(self.db))
 
@@ -294,14 +293,9 @@ def settle(db: Queue, attempt: Attempt, outcome: Outcome) -> Outcome:
         case Failed(error=error):
             accepted = runs.fail(db, name, token, error)
         case Faulted(error=error):
-            accepted = runs.fail(db, name, token, error, backoff(attempt.run["attempts"]))
+            accepted = runs.fail(db, name, token, error, again=True)
         case Stopped(hand_back=True):
             accepted = runs.hand_back(db, name, token)
         case Stopped():
             return outcome
     return outcome if accepted else Stopped("its lease was taken; the result was dropped")
-
-
-def backoff(attempts: int) -> float:
-    """Seconds until the next attempt: exponential, with jitter so that many do not come back at once."""
-    return float(runs.BACKOFF * 2 ** (attempts - 1) * random.uniform(0.5, 1.5))

@@ -14,6 +14,7 @@ import s3fs
 
 from stages import files
 from stages.errors import ReproError, StageError, Unreachable
+from tests.disk import small_disk
 from worker.objects import SMALL
 from worker.objects.other import OtherObjects
 from worker.objects.s3 import PART
@@ -175,6 +176,13 @@ def test_a_probe_finds_that_names_are_refused_and_leaves_nothing(store):
     assert store.probe() is True
     assert store.attempts() == []
     assert store.objects.listing(".probe") == []
+
+
+def test_a_full_disk_is_told_in_a_line(tmp_path):
+    with small_disk(tmp_path / "disk", megabytes=1) as disk:
+        disk.fill()
+        with pytest.raises(Unreachable, match="can't be written: No space left on device; see REPRO_STORE"):
+            Store.open(f"file://{tmp_path}/disk/store", tmp_path / "home").probe()
 
 
 @pytest.mark.parametrize("store", ["local"], indirect=True)
