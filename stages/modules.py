@@ -20,7 +20,8 @@ from typing import Any
 from stages.errors import ConfigError
 
 PACKAGES = tuple(place for place in sys.path if place.endswith(("site-packages", "dist-packages")))
-INSTALLED = tuple({*(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")), *PACKAGES})
+_PATHS = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+INSTALLED = tuple({f"{place}/" for place in (*_PATHS, *PACKAGES)})
 
 
 def source(module: str) -> Path | None:
@@ -45,15 +46,15 @@ def lie_together(module: str, other: str) -> bool:
     if ours == theirs:
         return True
     file = source(module) if ours == module else None
-    if file is None or file.name == "__init__.py" or is_installed(file):
+    if file is None or file.name == "__init__.py" or is_installed(str(file)):
         return False
     place = folder(theirs)
     return place is not None and file.parent in (place, place.parent)
 
 
-def is_installed(place: Path) -> bool:
-    """Whether it is below where the standard library and packages are installed."""
-    return any(place.is_relative_to(folder) for folder in INSTALLED)
+def is_installed(place: str) -> bool:
+    """Whether a path is below where the standard library and packages are installed."""
+    return f"{place}/".startswith(INSTALLED)
 
 
 def names(file: Path) -> list[str]:
@@ -82,7 +83,7 @@ def compile_own_code() -> None:
     """
     if _own_folder not in sys.path_hooks:
         sys.path_hooks.insert(0, _own_folder)
-        for known in [path for path in sys.path_importer_cache if not is_installed(Path(path))]:
+        for known in [path for path in sys.path_importer_cache if not is_installed(path)]:
             del sys.path_importer_cache[known]
 
 
@@ -96,7 +97,7 @@ _finder = FileFinder.path_hook((ExtensionFileLoader, EXTENSION_SUFFIXES), (_Comp
 
 
 def _own_folder(path: str) -> Any:
-    if is_installed(Path(path)):
+    if is_installed(path):
         raise ImportError(f"{path}: its compiled copies are good")
     return _finder(path)
 

@@ -124,6 +124,14 @@ def reads(module: str) -> dict[str, list[Any]]:
         ConfigError: the source is no Python.
     """
     found: dict[str, list[Any]] = {}
+    for name, source in code_of(module):
+        for key, default in _facts_of(name, source)[0]:
+            found.setdefault(key, []).append(default)
+    return found
+
+
+def code_of(module: str) -> Iterator[tuple[str, Path]]:
+    """Name and file of a module, and of all that it imports of its own package or folder."""
     waiting, seen = [module], set[str]()
     while waiting:
         name = waiting.pop()
@@ -131,18 +139,19 @@ def reads(module: str) -> dict[str, list[Any]]:
             continue
         seen.add(name)
         if (source := modules.source(name)) is not None:
-            inside = f"{name}.__init__" if source.name == "__init__.py" else name
-            read, imports = _facts(source, inside, source.stat().st_mtime_ns)
-            for key, default in read:
-                found.setdefault(key, []).append(default)
-            waiting += [other for other in imports if modules.lie_together(module, other)]
-    return found
+            yield name, source
+            waiting += [other for other in _facts_of(name, source)[1] if modules.lie_together(module, other)]
 
 
 def constant(module: str, name: str) -> Any:
     """A literal that stands at the top of a module, read from the source without importing it; None if it does not."""
     source = modules.source(module)
     return _constants(source, source.stat().st_mtime_ns).get(name) if source else None
+
+
+def _facts_of(module: str, source: Path) -> tuple[list[tuple[str, Any]], list[str]]:
+    inside = f"{module}.__init__" if source.name == "__init__.py" else module
+    return _facts(source, inside, source.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=1000)

@@ -33,7 +33,8 @@ LIBRARIES = (
 
 def main() -> None:
     requests = socket.socket(fileno=int(sys.argv[1]))
-    sys.path.append(os.getcwd())  # noqa: PTH109 - the worker's: a config may name a stage in a file there
+    with contextlib.suppress(FileNotFoundError):  # the folder was removed
+        sys.path.append(os.getcwd())  # noqa: PTH109 - the worker's: a config may name a stage in a file there
     _preload()
     code_as_of = child.modification_times("stages")
     try:
@@ -46,13 +47,14 @@ def main() -> None:
 def _preload() -> None:
     for name in LIBRARIES:
         importlib.import_module(name)
-    from stages import determinism, execution, provenance, registry  # noqa: F401
+    from stages import determinism, execution, modules, provenance, registry  # noqa: F401
     from stages.params import Params
 
     # What these import and look up when they are first called: here once, instead of in every child.
     for stage in registry.BUILT_IN:
         with contextlib.suppress(Exception):  # half-edited code is the affair of the run that wants it
             registry.load(stage)
+    modules.compile_own_code()
     provenance.versions()
     for _ in range(2):  # the second time looks at the libraries that the first has loaded
         determinism.apply(Params({}))

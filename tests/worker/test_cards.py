@@ -84,7 +84,7 @@ def test_a_worker_on_a_machine_with_cards(bench, driver, settings_environment, t
             runs = wait_for(lambda: list(bench.db.runs.find({"cards": {"$exists": True}}))[1:])  # both
             cards = sorted(card for run in bench.db.runs.find({"state": "running"}) for card in run["cards"])
             assert cards == ["GPU-aa", "GPU-cc"], runs
-            (document,) = bench.db.workers.find()
+            (document,) = wait_for(lambda: list(bench.db.workers.find({"avoided": {"$ne": []}})))
             assert document["cards"] == ["GPU-cc", "GPU-aa", "GPU-bb"]
             assert (document["numbers"], document["avoided"]) == ([2, 0, 1], ["GPU-bb"])
             driver(f"GPU-aa 88 {3 * GIB}", f"GPU-bb 99 {9 * GIB} 1:{9 * GIB}", f"GPU-cc 88 {3 * GIB}", idle[1])
