@@ -19,6 +19,7 @@ from worker.pace import Pace
 from worker.prefetch import Prefetcher
 from worker.report import Report
 from worker.slots import Slots
+from worker.teller import Teller
 from worker.wake import Bell, Waker
 
 ASIDE = 10.0  # seconds for which cards are kept free for a big run, if this is not said again
@@ -62,7 +63,8 @@ class Worker:
         self.inventory = inventory or Nvml()
         self.name = fleet.name_here()
         self._pace = Pace()
-        self.keeper = Keeper(db, options.lease, self._pace, self._announce, self.inventory)
+        self.keeper = Keeper(db, options.lease)
+        self._teller = Teller(db, options.lease, self._pace, self.inventory, self._announce, self.keeper.attempts)
         self._running: dict[Future[Outcome], Attempt] = {}
         self._bell = Bell()  # a run has ended, or something else is worth a look
         self._waker = Waker(db, self._bell, self._pace)
@@ -90,6 +92,7 @@ class Worker:
         )
         self._announce()
         self.keeper.start()
+        self._teller.start()
         self._waker.start()
         threads = ThreadPoolExecutor(self.slots.size + 1, thread_name_prefix="run")
         if not self.options.burst:
@@ -103,6 +106,7 @@ class Worker:
             self._waker.stop()
             self._prefetcher.stop()
             self.keeper.stop()
+            self._teller.stop()
             with contextlib.suppress(DriverError):
                 fleet.depart(self.db, self.name)
 
