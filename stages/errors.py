@@ -27,3 +27,11 @@ class Unreachable(ReproError):
     """MongoDB or the store can't be reached."""
 
     exit_code = 3
+
+
+class Stopped(BaseException):
+    """A stage was told to stop and has left a checkpoint; no error, so that nothing that handles errors keeps it."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"stopped after step {step}")
+        self.step = step

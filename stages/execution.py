@@ -26,11 +26,16 @@ def execute(run: Run) -> Result:
 
     Raises:
         StageError: by the stage's own checks. Whatever else the stage raises passes through.
+        Stopped: it was told to stop, and has left a checkpoint.
     """
     stage = registry.load(run.params["stage"])
     settings = determinism.apply(run.params)
-    with hermetic.watched(run, stage) as watch:
-        metrics = _checked(stage(run) or {})
+    try:
+        with hermetic.watched(run, stage) as watch:
+            metrics = _checked(stage(run) or {})
+    finally:
+        if run.checkpoints is not None:
+            run.checkpoints.close()
     environment = provenance.versions() | provenance.hardware() | settings
     if undeclared := watch.undeclared():
         environment["undeclared"] = undeclared

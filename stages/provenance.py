@@ -1,5 +1,6 @@
 """What a result may depend on besides its config: code, versions, hardware. Recorded, never read back."""
 
+import hashlib
 import importlib.util
 import os
 import platform
@@ -52,6 +53,13 @@ def code(package: str = "stages") -> dict[str, Any]:
     return dict(_state_of_tree(folder, int(time.monotonic() / REMEMBERED))) if folder else {}
 
 
+def digest(package: str) -> str:
+    """The SHA-256 of all Python source that a stage of this package computes with: its own and this project's."""
+    sources = {source for name in (package, "stages") for source in _sources_of(name)}
+    found = sorted(f"{source.name} {hashlib.sha256(source.read_bytes()).hexdigest()}" for source in sources)
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+
 def diff(package: str = "stages") -> bytes:
     """What the tree of a package's code has that its commit has not; files that git does not track are not in it.
 
@@ -67,6 +75,14 @@ def diff(package: str = "stages") -> bytes:
 def _folder_of(package: str) -> Path | None:
     spec = importlib.util.find_spec(package)
     return Path(spec.origin).parent if spec and spec.origin else None
+
+
+def _sources_of(package: str) -> list[Path]:
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        return []
+    inside = spec.submodule_search_locations
+    return [s for folder in inside for s in Path(folder).rglob("*.py")] if inside else [Path(spec.origin)]
 
 
 @lru_cache(maxsize=8)

@@ -1,39 +1,24 @@
 """stage train: a stream of images -> a model and its losses."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from stages import determinism, models, plots
+from stages import determinism, models, optim, plots
 from stages.errors import StageError
+from stages.params import Params
 from stages.run import Metrics, Run
+from stages.state import State
 from stages.stream import Stream
 
-OPTIMIZERS = ("adam", "adamw", "sgd")
-SCHEDULES = ("constant", "cosine", "step")
+PRECISIONS = ("fp32", "bf16")
 EVERY = 10  # steps between two looks at the loss: a look makes the host wait for the card
-
-
-@dataclass
-class State:
-    """All that a training is between two steps; the rate and the random numbers follow from `step`.
-
-    Attributes:
-        step: steps done since the beginning.
-        history: one row (train loss, validation loss, validation accuracy) for every epoch done.
-        losses: of this epoch's steps so far, left on the device.
-    """
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-    losses: list[Tensor] = field(default_factory=list)
+EPOCHS = re.compile(r"([1-9][0-9]*) epochs?")
 
 
 def train(run: Run) -> Metrics:
@@ -42,7 +27,9 @@ def train(run: Run) -> Metrics:
     Creates `model.safetensors`, `losses.csv` (epoch, train_loss, validation_loss, validation_accuracy; one
     row an epoch) and `losses.png`. Losses are cross-entropy in nats: the training loss is a mean over the
     epoch's steps, the validation loss one over its images and without label smoothing. Without validation
-    images its columns stay empty.
+    images its columns stay empty. With `ema`, what is validated and saved is the average of the weights.
+
+    Goes on from a checkpoint to the same bytes as if it had never been stopped.
 
     Returns:
         The last epoch's row, and `epochs`.
@@ -55,15 +42,19 @@ def train(run: Run) -> Metrics:
     stream = _stream(run)
     data, arch = stream.dataset, params.get("arch", "baseline")
     options = models.resolve(arch, params)
-    model = models.build(arch, data.shape, len(data.classes), params).to(determinism.device(params))
-    state = State(model, _optimizer(params, model))
+    state = _state(params, stream)
+    if found := run.resume():
+        state.restore(found)
     epochs: int = params.get("epochs", 20)
-    for epoch in range(epochs):
-        _epoch(run, stream, state, epoch, epochs * stream.batches)
+    if params.get("warmup", 0) >= epochs * stream.batches:
+        raise StageError(f'"warmup": expected fewer than the {epochs * stream.batches} steps, got: {params["warmup"]}')
+    forward = _forward(params, state)
+    for epoch in range(len(state.history), epochs):
+        _epoch(run, stream, state, forward, epoch, epochs * stream.batches)
         state.history.append(_measure(stream, state))
         state.losses.clear()
     _save_losses(run, state.history)
-    models.save(run, model, {"arch": arch, "params": options, "shape": data.shape, "classes": data.classes})
+    models.save(run, state.result, {"arch": arch, "params": options, "shape": data.shape, "classes": data.classes})
     return {**state.history[-1], "epochs": epochs}
 
 
@@ -81,46 +72,75 @@ def _stream(run: Run) -> Stream:
     return stream
 
 
-def _epoch(run: Run, stream: Stream, state: State, epoch: int, steps: int) -> None:
+def _state(params: Params, stream: Stream) -> State:
+    """As a training begins."""
+    data = stream.dataset
+    model = models.build(params.get("arch", "baseline"), data.shape, len(data.classes), params)
+    model = model.to(determinism.device(params))
+    if params.get("channels_last", False):
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return State(model, optim.optimizer(params, model), optim.average(params, model))
+
+
+def _forward(params: Params, state: State) -> Callable[[Tensor], Tensor]:
+    """Images -> logits in float32, by the model in training and as the config wants it computed."""
+    # One graph for each size of batch, so that none depends on which sizes came before.
+    model = torch.compile(state.model, dynamic=False) if params.get("compile", False) else state.model
+    half, last = params.get("precision", "fp32") == "bf16", params.get("channels_last", False)
+    device = determinism.device(params)
+
+    def forward(images: Tensor) -> Tensor:
+        images = images.contiguous(memory_format=torch.channels_last) if last else images
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            logits: Tensor = model(images)
+        return logits.float()
+
+    return forward
+
+
+def _epoch(run: Run, stream: Stream, state: State, forward: Callable[[Tensor], Tensor], epoch: int, steps: int) -> None:
     """The epoch's steps from where `state` stands."""
     state.model.train()
+    every = _checkpoint_every(run.params, stream.batches)
     for index in range(state.step - epoch * stream.batches, stream.batches):
         images, labels = stream.batch(epoch, index)
-        state.losses.append(_step(run.params, state, images, labels, steps))
+        state.losses.append(_step(run.params, state, forward, images, labels, steps))
         if state.step % EVERY == 0 or index + 1 == stream.batches:
             run.progress(state.step, steps, loss=_look(state, epoch))
+        if run.checkpoint_due(state.step, every):
+            run.checkpoint(state.step, state.tensors(), state.facts())
 
 
-def _step(params: Mapping[str, Any], state: State, images: Tensor, labels: Tensor, steps: int) -> Tensor:
+def _step(
+    params: Mapping[str, Any],
+    state: State,
+    forward: Callable[[Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    steps: int,
+) -> Tensor:
     # Dropout's random numbers follow from the step alone, so that a resumed training draws the same ones.
     torch.manual_seed((params.get("seed", 0) * 1_000_003 + state.step) % 2**63)
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate(params, state.step, steps)
-    loss = cross_entropy(state.model(images), labels, label_smoothing=params.get("label_smoothing", 0.0))
     state.optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    state.optimizer.step()
+    loss = _backward(params, forward, images, labels)
+    optim.update(params, state.model, state.optimizer, optim.rate(params, state.step, steps))
+    if state.average is not None:
+        optim.follow(params, state.average, state.model, state.step)
     state.step += 1
-    return loss.detach()
+    return loss
 
 
-def rate(params: Mapping[str, Any], step: int, steps: int) -> float:
-    """The learning rate at a step of `steps`.
-
-    Returns:
-        "constant": `lr`; "cosine": from `lr` down to 0 (Loshchilov and Hutter 2017, one period, no restart);
-        "step": `lr` times `lr_factor` again after every `lr_every`, a fraction of the training.
-    """
-    lr: float = params.get("lr", 3e-3)
-    done = step / steps
-    match params.get("schedule", "cosine"):
-        case "cosine":
-            return lr * 0.5 * (1 + math.cos(math.pi * done))
-        case "step":
-            factor: float = params.get("lr_factor", 0.1) ** int(done / params.get("lr_every", 0.34))
-            return lr * factor
-        case _:
-            return lr
+def _backward(params: Mapping[str, Any], forward: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> Tensor:
+    """Leave the gradients of the batch's mean loss in the weights, computed in `accumulate` parts one after the
+    other; returns the loss."""
+    parts = zip(*(batch.tensor_split(params.get("accumulate", 1)) for batch in (images, labels)), strict=True)
+    losses = []
+    for some, their in ((some, their) for some, their in parts if len(their)):
+        loss = cross_entropy(forward(some), their, label_smoothing=params.get("label_smoothing", 0.0))
+        loss = loss * (len(their) / len(labels))
+        loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(loss.detach())
+    return torch.stack(losses).sum()
 
 
 def _look(state: State, epoch: int) -> float:
@@ -137,7 +157,7 @@ def _measure(stream: Stream, state: State) -> dict[str, float]:
     row = {"train_loss": float(torch.stack(state.losses).double().mean())}
     indices = stream.dataset.indices("validation")
     if len(indices):
-        logits, labels = models.answers(state.model, stream, indices)
+        logits, labels = models.answers(state.result, stream, indices)
         row["validation_loss"] = float(cross_entropy(logits, labels))
         row["validation_accuracy"] = float((logits.argmax(1) == labels).double().mean())
     return row
@@ -153,29 +173,39 @@ def _save_losses(run: Run, history: list[dict[str, float]]) -> None:
     plots.losses(run, "losses.png", curves)
 
 
-def _optimizer(params: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
-    weights, decay = model.parameters(), params.get("weight_decay", 0.0)
-    lr = params.get("lr", 3e-3)
-    match params.get("optimizer", "adam"):
-        case "sgd":
-            return torch.optim.SGD(weights, lr, params.get("momentum", 0.9), weight_decay=decay)
-        case "adamw":
-            return torch.optim.AdamW(weights, lr, weight_decay=decay)
-        case _:
-            return torch.optim.Adam(weights, lr, weight_decay=decay)
+def _checkpoint_every(params: Mapping[str, Any], batches: int) -> int:
+    """Steps between two checkpoints; 0 for so seldom that they cost little, which is best left to the machine."""
+    match params.get("checkpoint_every"):
+        case None:
+            return 0
+        case bool() as value:
+            pass
+        case int(value) if value >= 1:
+            return value
+        case str(value) if found := EPOCHS.fullmatch(value):
+            return int(found[1]) * batches
+        case value:
+            pass
+    raise StageError(f'"checkpoint_every": expected a number of steps, or "2 epochs", got: {value!r}')
 
 
 def _check(params: Mapping[str, Any]) -> None:
     """Every mistake that the config alone shows, before any work."""
-    _one_of("optimizer", params.get("optimizer", "adam"), OPTIMIZERS)
-    _one_of("schedule", params.get("schedule", "cosine"), SCHEDULES)
+    _one_of("optimizer", params.get("optimizer", "adam"), optim.OPTIMIZERS)
+    _one_of("schedule", params.get("schedule", "cosine"), optim.SCHEDULES)
+    _one_of("precision", params.get("precision", "fp32"), PRECISIONS)
+    _checkpoint_every(params, 1)
     bounds = {
         "epochs": (params.get("epochs", 20) >= 1, "1 or more"),
         "batch_size": (params.get("batch_size", 32) >= 1, "1 or more"),
+        "accumulate": (params.get("accumulate", 1) >= 1, "1 or more"),
         "lr": (params.get("lr", 3e-3) > 0, "more than 0"),
         "lr_factor": (params.get("lr_factor", 0.1) > 0, "more than 0"),
         "lr_every": (params.get("lr_every", 0.34) > 0, "more than 0"),
+        "warmup": (params.get("warmup", 0) >= 0, "0 or more"),
         "weight_decay": (params.get("weight_decay", 0.0) >= 0, "0 or more"),
+        "clip": (params.get("clip", 0.0) >= 0, "0 or more"),
+        "ema": (0 <= params.get("ema", 0.0) < 1, "from 0 to below 1"),
         "label_smoothing": (0 <= params.get("label_smoothing", 0.0) < 1, "from 0 to below 1"),
     }
     for key, (good, expected) in bounds.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import models, train
+from stages import models, optim
 from stages.errors import ConfigError, StageError
 from stages.run import MANIFEST
 from tests.stages.patterns import dataset, model, write_patterns
@@ -35,7 +35,7 @@ def test_every_arch_learns(work, arch):
 
 
 def test_every_optimizer_and_schedule_learns(work):
-    for number, (optimizer, schedule) in enumerate(zip(train.OPTIMIZERS, train.SCHEDULES, strict=True)):
+    for number, (optimizer, schedule) in enumerate(zip(optim.OPTIMIZERS, optim.SCHEDULES, strict=True)):
         lr = 0.05 if optimizer == "sgd" else 3e-3
         folder = model(work, f"variant{number}", optimizer=optimizer, schedule=schedule, lr=lr, weight_decay=1e-4)
         assert float(rows(folder)[-1]["train_loss"]) < float(rows(folder)[0]["train_loss"])
@@ -104,9 +104,9 @@ def test_a_mistyped_key_is_refused_before_any_work(work):
 
 
 def test_rates():
-    assert train.rate({"lr": 1.0, "schedule": "constant"}, 99, 100) == 1.0
-    assert train.rate({"lr": 1.0, "schedule": "cosine"}, 0, 100) == 1.0
-    assert train.rate({"lr": 1.0, "schedule": "cosine"}, 50, 100) == pytest.approx(0.5)
-    steps = [train.rate({"lr": 1.0, "schedule": "step", "lr_every": 0.5}, step, 100) for step in (0, 49, 50, 99)]
+    assert optim.rate({"lr": 1.0, "schedule": "constant"}, 99, 100) == 1.0
+    assert optim.rate({"lr": 1.0, "schedule": "cosine"}, 0, 100) == 1.0
+    assert optim.rate({"lr": 1.0, "schedule": "cosine"}, 50, 100) == pytest.approx(0.5)
+    steps = [optim.rate({"lr": 1.0, "schedule": "step", "lr_every": 0.5}, step, 100) for step in (0, 49, 50, 99)]
     assert steps == [1.0, 1.0, 0.1, 0.1]
-    assert math.isclose(train.rate({}, 0, 1), 3e-3)
+    assert math.isclose(optim.rate({}, 0, 1), 3e-3)
