@@ -78,9 +78,15 @@ def _modified(file: Path) -> int:
 
 
 def _run(request: dict[str, Any], report: int) -> int:
+    from stages import registry
+    from stages.checkpoints import Checkpoints
+    from stages.errors import Stopped
     from stages.execution import execute
     from stages.params import Params
     from stages.run import Run
+
+    def saved(step: int) -> None:
+        _say(report, {"checkpoint": step})
 
     run = Run(
         name=request["name"],
@@ -90,6 +96,9 @@ def _run(request: dict[str, Any], report: int) -> int:
         data=request["data"],
         hermetic=request["hermetic"],
         report=_Reporter(report),
+        checkpoints=Checkpoints(
+            Path(request["checkpoints"]), request["fingerprint"], registry.package(request["config"]["stage"]), saved
+        ),
     )
     try:
         result = execute(run)
@@ -98,6 +107,9 @@ def _run(request: dict[str, Any], report: int) -> int:
         for kind, seen in result.environment.get("undeclared", {}).items():
             print(f"not declared: {kind}: {', '.join(seen)}")
         _say(report, {"result": vars(result)})
+    except Stopped as stopped:
+        print(stopped)
+        _say(report, {"stopped": stopped.step})
     except BaseException as error:  # sys.exit() in a stage is no way to end it well
         _say(report, {"error": _told(error)})  # before the log, which may lie on a full disk
         traceback.print_exc()
