@@ -200,6 +200,11 @@ def claimable(gpus: Sequence[int]) -> Document:
     }
 
 
+def tokens(run: Document) -> list[str]:
+    """The tokens of a run's attempts, the first one first; as many as its history remembers."""
+    return [entry["token"] for entry in run["history"] if entry["to"] == State.RUNNING]
+
+
 class Draw(NamedTuple):
     """For a claim among many: any one of about the first `among` runs of this priority, instead of the first.
 

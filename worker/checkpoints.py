@@ -72,7 +72,7 @@ class Uploader(threading.Thread):
     def _drop_old(self) -> None:
         if not self._keeps_all:
             try:
-                for place in superseded(self.store, self.location):
+                for place in dead(self.store.contents(f"{self.location}/{FOLDER}"), self.store.url, done=False):
                     remove(self.store, place)
             except (OSError, Unreachable):
                 self._keeps_all = True
@@ -105,7 +105,7 @@ def fetch(store: Store, attempts: Iterable[str], folder: Path, say: Callable[[st
     Raises:
         Unreachable: the store can't be read.
     """
-    for place in _whole(store, attempts):
+    for place in whole(store, attempts):
         target = folder / place.rpartition("/")[2]
         try:
             mark = json.loads(store.read(place, WHOLE))
@@ -116,10 +116,12 @@ def fetch(store: Store, attempts: Iterable[str], folder: Path, say: Callable[[st
             shutil.rmtree(target, ignore_errors=True)
 
 
-def superseded(store: Store, location: str) -> list[str]:
-    """The places of the checkpoints of an attempt that newer whole ones have made useless."""
-    kept = list(_whole(store, [location]))[:KEEP]
-    return [place for place in all_of(store, location) if kept and place < kept[-1]]
+def dead(contents: Sequence[Found], url: str, done: bool) -> list[str]:
+    """The places of those checkpoints of an attempt that nobody will go on from: all if its run is done, else those
+    that newer whole ones have made useless."""
+    inside = [found for found in contents if f"/{FOLDER}/" in found.key]
+    kept = _places([found for found in inside if found.key.endswith(f"/{WHOLE}")], url)[-KEEP:]
+    return [place for place in _places(inside, url) if done or (kept and place < kept[0])]
 
 
 def all_of(store: Store, location: str) -> list[str]:
@@ -140,7 +142,7 @@ def drop(store: Store, location: str) -> None:
             remove(store, place)
 
 
-def _whole(store: Store, attempts: Iterable[str]) -> Iterator[str]:
+def whole(store: Store, attempts: Iterable[str]) -> Iterator[str]:
     """The places of whole checkpoints: of the first attempt from its newest on, then of the next."""
     for location in attempts:
         marks = [found for found in store.contents(f"{location}/{FOLDER}") if found.key.endswith(f"/{WHOLE}")]

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scheduler import runs
 from scheduler.mongo import Document
 from scheduler.runs import State
 from stages import config as configs
@@ -98,12 +99,6 @@ class Attempt:
     @property
     def token(self) -> str:
         return str(self.run["lease"]["token"])
-
-    @property
-    def earlier(self) -> list[str]:
-        """The tokens of the run's attempts before this one, the newest first; as many as its history remembers."""
-        tokens = [entry.get("token") for entry in reversed(self.run["history"]) if entry["to"] == State.RUNNING]
-        return [token for token in tokens if token not in (None, self.token)]
 
     def news(self) -> Document:
         """What a heartbeat tells of it."""
@@ -204,7 +199,8 @@ class Executor:
             if source.get("state") != State.DONE:
                 raise StageError(f"source {name!r} is {source.get('state', 'gone')}, not done")
             self.store.pull(self.outputs(source), source["location"], folder)
-        earlier = [self.store.location(attempt.name, token) for token in attempt.earlier]
+        tokens = [token for token in runs.tokens(attempt.run) if token != attempt.token]
+        earlier = [self.store.location(attempt.name, token) for token in reversed(tokens)]
         checkpoints.fetch(self.store, earlier, work / CHECKPOINTS, lambda line: _say(work / LOG, line))
         request = {
             "name": attempt.run.get("verifies", attempt.name),  # a rerun is told what its original was told

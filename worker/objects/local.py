@@ -68,13 +68,18 @@ class LocalObjects:
             return sorted(p.name for p in self.root.iterdir() if p.is_dir() and not p.is_symlink())
 
     def remove(self, key: str) -> None:
-        """As elsewhere, a folder that is empty then is none."""
+        """As elsewhere, folders that are empty then are none."""
         path = self.root / key
         path.unlink(missing_ok=True)
-        if path.parent.exists():
-            files.sync(path.parent)
-            with contextlib.suppress(OSError):  # something else lies in it
-                path.parent.rmdir()
+        for folder in path.parents:
+            if folder == self.root:
+                return
+            if folder.exists():
+                files.sync(folder)
+                try:
+                    folder.rmdir()
+                except OSError:  # something else lies in it
+                    return
 
     def remove_folder(self, key: str) -> None:
         if (self.root / key).exists():
