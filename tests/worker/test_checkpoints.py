@@ -89,21 +89,20 @@ STRUCK = {
     "stage-runs": None,
     "checkpoint-pushed": False,
     "checkpoint-whole": True,
-    "stage-ended": True,
     "outputs-pushed": True,
     "mark-there": True,
 }
 
 
 def test_another_worker_goes_on_after_a_kill_9_at_any_step(scene):
-    scene.train("undisturbed", *STRUCK, checkpoint_every=1)
+    scene.train("undisturbed", *STRUCK, epochs=100, checkpoint_every="2 epochs")
     bench, victim = scene.bench, ("-m", "tests.worker.steps", "KILL", "worker", "--max-runs", "1", "--lease", "1")
     scene.db.runs.update_many({"_id": {"$in": list(STRUCK)}}, {"$set": {"held": True}})
     bench.work()
     for step, has_one in STRUCK.items():
         runs.unhold(scene.db, step)
         with scene.process(*victim) as worker:
-            assert worker.wait(60) == -signal.SIGKILL
+            assert worker.wait(60) == -signal.SIGKILL, (step, (bench.folder / "worker.log").read_text())
         left = scene.whole(step)
         scene.wait_until_expired(step)
         bench.work()
@@ -160,7 +159,7 @@ for warm in psutil.Process({os.getpid()}).children():
 
 def test_gc_removes_what_is_dead_and_leaves_what_the_next_attempt_needs(scene):
     bench, collector = scene.bench, Collector(scene.db, scene.bench.store, scene.bench.folder / "home", 0.0)
-    scene.train("checkpoint-whole", checkpoint_every=1)
+    scene.train("checkpoint-whole", epochs=100, checkpoint_every="2 epochs")
     with scene.process("-m", "tests.worker.steps", "KILL", "worker", "--lease", "1") as worker:
         assert worker.wait(60) == -signal.SIGKILL
     scene.wait_until_expired("checkpoint-whole")
