@@ -58,14 +58,14 @@ class Checkpoints:
         self._before: dict[int, Any] = {}
         self._code: str | None = None  # as it was when the stage began: on the disk it may change meanwhile
 
-    def newest(self) -> Checkpoint | None:
+    def newest(self, say: Callable[[str], None] = print) -> Checkpoint | None:
         """The newest whole one that this attempt was given; None means to begin from the beginning."""
         self._begin()
         for step in self._found:
             try:
-                return self._load(step)
+                return self._load(step, say)
             except Exception as error:  # whatever is wrong with it, the one before is as good
-                print(f"the checkpoint of step {step} can't be read: {error}")
+                say(f"the checkpoint of step {step} can't be read: {error}")
         return None
 
     def due(self, step: int, every: int = 0) -> bool:
@@ -111,16 +111,16 @@ class Checkpoints:
             raise KeyboardInterrupt
         self.stopping = True
 
-    def _load(self, step: int) -> Checkpoint | None:
+    def _load(self, step: int, say: Callable[[str], None]) -> Checkpoint | None:
         from safetensors.torch import load_file
 
         folder = self.folder / name_of(step)
         told = json.loads((folder / FACTS).read_bytes())
         if changed := differences(told["made_by"], self._made_by()):
-            print(f"the checkpoint of step {step} is of no use, {'; '.join(changed)}: starting from the beginning")
+            say(f"the checkpoint of step {step} is of no use, {'; '.join(changed)}: starting from the beginning")
             return None
         found = Checkpoint(step, load_file(folder / STATE), told["facts"])
-        print(f"going on from the checkpoint of step {step}")
+        say(f"going on from the checkpoint of step {step}")
         return found
 
     def _write(self, step: int, tensors: "dict[str, Tensor]", facts: dict[str, Any], began: float) -> None:

@@ -34,6 +34,7 @@ class Run:
         data: fsspec URL or folder against which relative masks are resolved.
         hermetic: whether a read of what is not declared is an error; else it is recorded.
         checkpoints: where its checkpoints are kept; None where there are none.
+        rank, ranks: which of how many equal processes this is (`stages.ranks`); rank 0 alone writes.
     """
 
     name: str
@@ -45,6 +46,8 @@ class Run:
     report: Report = lambda step, total, metrics: None
     links: dict[str, tuple[str, str]] = field(default_factory=dict)
     checkpoints: "Checkpoints | None" = None
+    rank: int = 0
+    ranks: int = 1
 
     @property
     def source(self) -> Path:
@@ -61,10 +64,12 @@ class Run:
         """A new file's path, for libraries that open by name themselves; folders on the way are made.
 
         Raises:
-            StageError: the name leaves the run's folder or belongs to the run itself.
+            StageError: the name leaves the run's folder or belongs to the run itself; or this is not rank 0.
             FileExistsError: the file is there already (R4).
         """
         path = self._inside(name)
+        if self.rank:
+            raise StageError(f"{name!r}: rank {self.rank} creates no outputs; rank 0 does")
         if path.exists() or path.is_symlink():
             raise FileExistsError(f"{name}: exists already; a result file is written once")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -102,13 +107,15 @@ class Run:
         """
         if self.checkpoints is None:
             return None
+        if self.rank:
+            return self.checkpoints.newest(say=lambda line: None)
         self.checkpoints.listen()
         return self.checkpoints.newest()
 
     def checkpoint_due(self, step: int, every: int = 0) -> bool:
         """Whether to call `checkpoint` after so many steps: every `every` steps, or with 0 so seldom that it costs
         little; and when the run is to stop."""
-        return self.checkpoints is not None and self.checkpoints.due(step, every)
+        return self.checkpoints is not None and self.rank == 0 and self.checkpoints.due(step, every)
 
     def checkpoint(self, step: int, tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any] | None = None) -> None:
         """Keep all that the stage needs to go on after so many steps: tensors, and what JSON can hold.
@@ -118,7 +125,7 @@ class Run:
         Raises:
             Stopped: the run was told to stop; let it pass.
         """
-        if self.checkpoints is not None:
+        if self.checkpoints is not None and self.rank == 0:
             self.checkpoints.save(step, tensors, facts or {})
 
     def _inside(self, name: str) -> Path:

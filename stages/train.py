@@ -1,24 +1,22 @@
 """stage train: a stream of images -> a model and its losses."""
 
 import math
-import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from stages import determinism, models, optim, plots
+from stages import determinism, models, optim, options, plots, ranks
 from stages.errors import StageError
 from stages.params import Params
 from stages.run import Metrics, Run
 from stages.state import State
 from stages.stream import Stream
 
-PRECISIONS = ("fp32", "bf16")
+RANKS = True
 EVERY = 10  # steps between two looks at the loss: a look makes the host wait for the card
-EPOCHS = re.compile(r"([1-9][0-9]*) epochs?")
 
 
 def train(run: Run) -> Metrics:
@@ -38,23 +36,22 @@ def train(run: Run) -> Metrics:
         StageError: an unknown option or one out of range; no images to train on; a loss that is not finite.
     """
     params = run.params
-    _check(params)
+    options.check(params)
     stream = _stream(run)
-    data, arch = stream.dataset, params.get("arch", "baseline")
-    options = models.resolve(arch, params)
     state = _state(params, stream)
     if found := run.resume():
         state.restore(found)
     epochs: int = params.get("epochs", 20)
-    if params.get("warmup", 0) >= epochs * stream.batches:
-        raise StageError(f'"warmup": expected fewer than the {epochs * stream.batches} steps, got: {params["warmup"]}')
-    forward = _forward(params, state)
+    training = Training(run, stream, state, _forward(params, state), epochs * stream.batches)
     for epoch in range(len(state.history), epochs):
-        _epoch(run, stream, state, forward, epoch, epochs * stream.batches)
-        state.history.append(_measure(stream, state))
+        training.epoch(epoch)
+        if run.rank == 0:
+            state.history.append(_measure(stream, state))
         state.losses.clear()
+    if run.rank:
+        return {}
     _save_losses(run, state.history)
-    models.save(run, state.result, {"arch": arch, "params": options, "shape": data.shape, "classes": data.classes})
+    _save_model(run, stream, state)
     return {**state.history[-1], "epochs": epochs}
 
 
@@ -98,58 +95,70 @@ def _forward(params: Params, state: State) -> Callable[[Tensor], Tensor]:
     return forward
 
 
-def _epoch(run: Run, stream: Stream, state: State, forward: Callable[[Tensor], Tensor], epoch: int, steps: int) -> None:
-    """The epoch's steps from where `state` stands."""
-    state.model.train()
-    every = _checkpoint_every(run.params, stream.batches)
-    for index in range(state.step - epoch * stream.batches, stream.batches):
-        images, labels = stream.batch(epoch, index)
-        state.losses.append(_step(run.params, state, forward, images, labels, steps))
-        if state.step % EVERY == 0 or index + 1 == stream.batches:
-            run.progress(state.step, steps, loss=_look(state, epoch))
-        if run.checkpoint_due(state.step, every):
-            run.checkpoint(state.step, state.tensors(), state.facts())
+@dataclass
+class Training:
+    """The steps of a training. `forward`: images -> logits; `steps`: of all epochs."""
 
+    run: Run
+    stream: Stream
+    state: State
+    forward: Callable[[Tensor], Tensor]
+    steps: int
 
-def _step(
-    params: Mapping[str, Any],
-    state: State,
-    forward: Callable[[Tensor], Tensor],
-    images: Tensor,
-    labels: Tensor,
-    steps: int,
-) -> Tensor:
-    # Dropout's random numbers follow from the step alone, so that a resumed training draws the same ones.
-    torch.manual_seed((params.get("seed", 0) * 1_000_003 + state.step) % 2**63)
-    state.optimizer.zero_grad()
-    loss = _backward(params, forward, images, labels)
-    optim.update(params, state.model, state.optimizer, optim.rate(params, state.step, steps))
-    if state.average is not None:
-        optim.follow(params, state.average, state.model, state.step)
-    state.step += 1
-    return loss
+    def __post_init__(self) -> None:
+        warmup: int = self.run.params.get("warmup", 0)
+        if warmup >= self.steps:
+            raise StageError(f'"warmup": expected fewer than the {self.steps} steps of the training, got: {warmup}')
 
+    def epoch(self, epoch: int) -> None:
+        """The epoch's steps from where the state stands."""
+        run, state, batches = self.run, self.state, self.stream.batches
+        every = options.checkpoint_every(run.params, batches)
+        state.model.train()
+        for index in range(state.step - epoch * batches, batches):
+            state.losses.append(self._step(*self.stream.batch(epoch, index)))
+            if state.step % EVERY == 0 or index + 1 == batches:
+                run.progress(state.step, self.steps, loss=self._look(epoch))
+            if run.checkpoint_due(state.step, every):
+                run.checkpoint(state.step, state.tensors(), state.facts())
 
-def _backward(params: Mapping[str, Any], forward: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor) -> Tensor:
-    """Leave the gradients of the batch's mean loss in the weights, computed in `accumulate` parts one after the
-    other; returns the loss."""
-    parts = zip(*(batch.tensor_split(params.get("accumulate", 1)) for batch in (images, labels)), strict=True)
-    losses = []
-    for some, their in ((some, their) for some, their in parts if len(their)):
-        loss = cross_entropy(forward(some), their, label_smoothing=params.get("label_smoothing", 0.0))
-        loss = loss * (len(their) / len(labels))
-        loss.backward()  # type: ignore[no-untyped-call]
-        losses.append(loss.detach())
-    return torch.stack(losses).sum()
+    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+        run, state = self.run, self.state
+        # Dropout's random numbers follow from the step alone, so that a resumed training draws the same ones;
+        # those of the ranks differ.
+        torch.manual_seed((run.params.get("seed", 0) * 1_000_003 + state.step + (run.rank << 48)) % 2**63)
+        state.optimizer.zero_grad()
+        loss = self._backward(images, labels)
+        optim.update(run.params, state.model, state.optimizer, optim.rate(run.params, state.step, self.steps))
+        if state.average is not None:
+            optim.follow(run.params, state.average, state.model, state.step)
+        state.step += 1
+        return loss
 
+    def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Leave the gradients of the batch's mean loss in the weights; returns that loss.
 
-def _look(state: State, epoch: int) -> float:
-    """The last loss, after a look at all since the last look."""
-    losses: list[float] = torch.stack(state.losses[-EVERY:]).tolist()
-    for step, loss in enumerate(losses, state.step - len(losses) + 1):
-        if not math.isfinite(loss):
-            raise StageError(f'the loss is {loss} in epoch {epoch + 1}, step {step}; try a smaller "lr"')
-    return losses[-1]
+        Each rank computes its part of the batch, in `accumulate` parts one after the other. Each part's mean counts
+        by its share of the batch.
+        """
+        params, own = self.run.params, ranks.part(self.run, len(labels))
+        total = torch.zeros((), device=labels.device)
+        parts = [batch[own].tensor_split(params.get("accumulate", 1)) for batch in (images, labels)]
+        for some, their in zip(*parts, strict=True):
+            if len(their):
+                loss = cross_entropy(self.forward(some), their, label_smoothing=params.get("label_smoothing", 0.0))
+                loss = loss * (len(their) / len(labels))
+                loss.backward()  # type: ignore[no-untyped-call]
+                total += loss.detach()
+        return ranks.add_up(self.run, self.state.model, total)
+
+    def _look(self, epoch: int) -> float:
+        """The last loss, after a look at all since the last look."""
+        losses: list[float] = torch.stack(self.state.losses[-EVERY:]).tolist()
+        for step, loss in enumerate(losses, self.state.step - len(losses) + 1):
+            if not math.isfinite(loss):
+                raise StageError(f'the loss is {loss} in epoch {epoch + 1}, step {step}; try a smaller "lr"')
+        return losses[-1]
 
 
 def _measure(stream: Stream, state: State) -> dict[str, float]:
@@ -163,6 +172,12 @@ def _measure(stream: Stream, state: State) -> dict[str, float]:
     return row
 
 
+def _save_model(run: Run, stream: Stream, state: State) -> None:
+    data, arch = stream.dataset, run.params.get("arch", "baseline")
+    found = {"params": models.resolve(arch, run.params), "shape": data.shape, "classes": data.classes}
+    models.save(run, state.result, {"arch": arch} | found)
+
+
 def _save_losses(run: Run, history: list[dict[str, float]]) -> None:
     columns = ("train_loss", "validation_loss", "validation_accuracy")
     with run.open("losses.csv") as file:
@@ -171,51 +186,6 @@ def _save_losses(run: Run, history: list[dict[str, float]]) -> None:
             file.write(f"{epoch},{','.join(repr(row[c]) if c in row else '' for c in columns)}\n")
     curves = {c: [row[c] for row in history] for c in columns[:2] if c in history[0]}
     plots.losses(run, "losses.png", curves)
-
-
-def _checkpoint_every(params: Mapping[str, Any], batches: int) -> int:
-    """Steps between two checkpoints; 0 for so seldom that they cost little, which is best left to the machine."""
-    match params.get("checkpoint_every"):
-        case None:
-            return 0
-        case bool() as value:
-            pass
-        case int(value) if value >= 1:
-            return value
-        case str(value) if found := EPOCHS.fullmatch(value):
-            return int(found[1]) * batches
-        case value:
-            pass
-    raise StageError(f'"checkpoint_every": expected a number of steps, or "2 epochs", got: {value!r}')
-
-
-def _check(params: Mapping[str, Any]) -> None:
-    """Every mistake that the config alone shows, before any work."""
-    _one_of("optimizer", params.get("optimizer", "adam"), optim.OPTIMIZERS)
-    _one_of("schedule", params.get("schedule", "cosine"), optim.SCHEDULES)
-    _one_of("precision", params.get("precision", "fp32"), PRECISIONS)
-    _checkpoint_every(params, 1)
-    bounds = {
-        "epochs": (params.get("epochs", 20) >= 1, "1 or more"),
-        "batch_size": (params.get("batch_size", 32) >= 1, "1 or more"),
-        "accumulate": (params.get("accumulate", 1) >= 1, "1 or more"),
-        "lr": (params.get("lr", 3e-3) > 0, "more than 0"),
-        "lr_factor": (params.get("lr_factor", 0.1) > 0, "more than 0"),
-        "lr_every": (params.get("lr_every", 0.34) > 0, "more than 0"),
-        "warmup": (params.get("warmup", 0) >= 0, "0 or more"),
-        "weight_decay": (params.get("weight_decay", 0.0) >= 0, "0 or more"),
-        "clip": (params.get("clip", 0.0) >= 0, "0 or more"),
-        "ema": (0 <= params.get("ema", 0.0) < 1, "from 0 to below 1"),
-        "label_smoothing": (0 <= params.get("label_smoothing", 0.0) < 1, "from 0 to below 1"),
-    }
-    for key, (good, expected) in bounds.items():
-        if not good:
-            raise StageError(f'"{key}": expected {expected}, got: {params[key]}')
-
-
-def _one_of(key: str, value: str, possible: tuple[str, ...]) -> None:
-    if value not in possible:
-        raise StageError(f'"{key}": unknown "{value}"; there are: {", ".join(possible)}')
 
 
 if __name__ == "__main__":

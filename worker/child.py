@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import errno
 import json
 import os
 import resource
@@ -80,7 +79,7 @@ def _modified(file: Path) -> int:
 def _run(request: dict[str, Any], report: int) -> int:
     from stages import registry
     from stages.checkpoints import Checkpoints
-    from stages.errors import Stopped
+    from stages.errors import Stopped, describe
     from stages.execution import execute
     from stages.params import Params
     from stages.run import Run
@@ -111,23 +110,10 @@ def _run(request: dict[str, Any], report: int) -> int:
         print(stopped)
         _say(report, {"stopped": stopped.step})
     except BaseException as error:  # sys.exit() in a stage is no way to end it well
-        _say(report, {"error": _told(error)})  # before the log, which may lie on a full disk
+        _say(report, {"error": describe(error)})  # before the log, which may lie on a full disk
         traceback.print_exc()
         return 1
     return 0
-
-
-def _told(error: BaseException) -> dict[str, Any]:
-    """What the worker hears of an error, with the number of the system's error that it came from, if there is one."""
-    told: dict[str, Any] = {"type": type(error).__name__, "message": str(error) or type(error).__name__}
-    cause: BaseException | None = error
-    while cause is not None and "errno" not in told:  # libraries wrap what the system told them
-        if isinstance(cause, OSError) and cause.errno:
-            told["errno"] = cause.errno
-        elif isinstance(cause, MemoryError):
-            told["errno"] = errno.ENOMEM
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-    return told
 
 
 class _Reporter:

@@ -23,7 +23,7 @@ from scheduler.runs import State
 from stages import config as configs
 from stages import files, manifest, provenance, registry
 from stages.errors import StageError, Unreachable
-from stages.execution import Result
+from stages.execution import Result, result_of
 from stages.run import CONFIG, DIFF, LOG, MANIFEST, OWN_FILES
 from worker import checkpoints
 from worker.curve import Curve
@@ -188,7 +188,7 @@ class Executor:
         if uploader.error:
             _say(log, uploader.error)
         if failure is None:
-            return self._deliver(attempt, location, out, log, _result(last["result"]))
+            return self._deliver(attempt, location, out, log, result_of(last["result"]))
         return self._keep(failure, location, out, log)
 
     def _prepare(self, attempt: Attempt, work: Path, out: Path) -> None:
@@ -312,11 +312,6 @@ def _say(log: Path, line: str) -> None:
     """The worker's own word in a run's log."""
     with log.open("a") as file:
         file.write(f"{line}\n")
-
-
-def _result(said: dict[str, Any]) -> Result:
-    links = {path: (source, name) for path, (source, name) in said["links"].items()}
-    return Result(**said | {"links": links})
 
 
 def _error(error: Exception) -> Document:

@@ -4,25 +4,25 @@
 FOLDER until there were so many kills, and prints a JSON object: what happened, and what is not equal.
 
 Every attempt is a process of its own, forked from this one. It counts the calls of the functions below, in all its
-threads, and dies at one of them: while it computes, copies, writes a checkpoint, makes it durable, renames it, drops an
-old one, or writes its outputs.
+threads and ranks, and dies at one of them: while it computes, copies, writes a checkpoint, makes it durable, renames
+it, drops an old one, or writes its outputs. Of several ranks sometimes only the one dies that made the call.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import shutil
 import signal
 import sys
-import threading
 from collections import Counter
 from pathlib import Path
 
 import safetensors.torch
 
 from stages import alone, checkpoints, files, optim
-from stages.errors import Stopped
+from stages.errors import RankError, Stopped
 from stages.run import Run
 from worker import warm
 
@@ -38,29 +38,35 @@ MOMENTS = [
 ]
 
 
-class Strike:
-    """A signal at the n-th call; 0 for none. What it struck at is written to a file first."""
+ENDS = {0: "finished", 3: "stopped", 4: "killed", -signal.SIGKILL: "killed", -signal.SIGTERM: "ended"}
 
-    def __init__(self, at, number, told):
-        self.at, self.number, self.told = at, number, told
-        self.count, self.lock = 0, threading.Lock()
+
+class Strike:
+    """A signal to the run, or to the rank that is there, at the n-th call; 0 for none. The moment is written first."""
+
+    def __init__(self, at, number, whole, told):
+        self.at, self.number, self.whole, self.told = at, number, whole, told
+        self.leader = os.getpid()
+        self.count = multiprocessing.get_context("fork").Value("i")
         for owner, attribute, moment in MOMENTS:
             setattr(owner, attribute, self.counted(getattr(owner, attribute), moment))
 
     def counted(self, call, moment):
         def wrapped(*arguments, **options):
-            with self.lock:
-                self.count += 1
-                due = self.count == self.at
+            with self.count.get_lock():
+                self.count.value += 1
+                due = self.count.value == self.at
             if due:
                 os.write(self.told, moment.encode())  # opened before: what a hermetic run opens is looked at
-                os.kill(os.getpid(), self.number)
+                os.kill(self.leader if self.whole or self.number == signal.SIGTERM else os.getpid(), self.number)
+                if self.number == signal.SIGKILL:
+                    signal.pause()  # not one line more: the end of its leader is this process's
             return call(*arguments, **options)
 
         return wrapped
 
 
-def attempt(path, root, at=0, number=signal.SIGKILL):
+def attempt(path, root, at=0, number=signal.SIGKILL, whole=True):
     """Run, or go on with, a config; returns (how the process ended, the calls that it made, where it was struck)."""
     told, log = root / "told", root / f"{path.stem}.log"
     told.unlink(missing_ok=True)
@@ -70,13 +76,16 @@ def attempt(path, root, at=0, number=signal.SIGKILL):
             handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(handle, 1)
             os.dup2(handle, 2)
-            strike = Strike(at, number, os.open(told, os.O_WRONLY | os.O_CREAT))
+            strike = Strike(at, number, whole, os.open(told, os.O_WRONLY | os.O_CREAT))
             options = argparse.Namespace(
                 config=path, conf=None, set=[], name=None, root=root, allow_unknown=False, hermetic=True, resume=True
             )
             alone.run_alone("train", options)
-            (root / "calls").write_text(str(strike.count))
+            (root / "calls").write_text(str(strike.count.value))
             code = 0
+        except RankError as error:
+            code = 4 if "was killed by SIGKILL" in str(error) else 1
+            print(error)
         except Stopped:
             code = 3
         except BaseException:
@@ -109,11 +118,13 @@ def main():
         while not (root / "struck" / "run.json").exists():
             number = draw.choice([signal.SIGKILL] * 3 + [signal.SIGTERM])
             at = draw.randint(1, draw.choice([calls // 4, calls]))  # what goes on makes fewer calls to its end
-            code, moment = attempt(paths["struck"], root, at, number)
-            end = {0: "finished", 3: "stopped", -signal.SIGKILL: "killed", -signal.SIGTERM: "ended"}.get(code)
+            code, moment = attempt(paths["struck"], root, at, number, draw.random() < 0.5)
+            end = {0: "finished", 3: "stopped", 4: "killed", -signal.SIGKILL: "killed", -signal.SIGTERM: "ended"}.get(
+                code
+            )
             assert end, (code, (root / "struck.log").read_text())
             ends[end] += 1
-            struck[moment] += code < 0 or code == 3
+            struck[moment] += code != 0
         found = bytes_of(root / "struck")
         unequal += [key for key in calm.keys() | found.keys() if calm.get(key) != found.get(key)]
         shutil.rmtree(root / "struck")

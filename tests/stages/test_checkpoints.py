@@ -28,6 +28,7 @@ VARIANTS = {
         **{"arch": "baseline", "channels": 8, "optimizer": "sgd", "momentum": 0.9, "lr": 0.05, "checkpoint_every": 2},
         **{"ema": 0.9, "clip": 1.0, "accumulate": 2, "warmup": 3, "channels_last": True, "label_smoothing": 0.1},
     },
+    "on_two_ranks": {"arch": "baseline", "channels": 8, "ranks": 2, "checkpoint_every": 1},
     "bf16": {"arch": "resnet", "blocks": 1, "channels": 8, "precision": "bf16", "checkpoint_every": "1 epoch"},
 }
 
@@ -41,7 +42,7 @@ def work(tmp_path, monkeypatch):
 
 
 def killed(work, kills, seed, config):
-    """What came of trainings that were killed so many times."""
+    """What came of trainings on `work`'s dataset that were killed so many times."""
     words = [sys.executable, "-m", "tests.stages.kills", work / "runs", str(kills), str(seed), json.dumps(config)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=110)
     assert done.returncode == 0, done.stderr
@@ -50,10 +51,10 @@ def killed(work, kills, seed, config):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(work, variant):
-    seen = killed(work, 40, list(VARIANTS).index(variant), TINY | VARIANTS[variant])
+    seen = killed(work, 30, list(VARIANTS).index(variant), TINY | VARIANTS[variant])
     assert seen["unequal"] == []
     assert seen["resumed"] >= 10
-    assert seen["ends"]["killed"] >= 20
+    assert seen["ends"]["killed"] >= 15
     assert seen["ends"]["stopped"] >= 1
     assert len(seen["struck"]) >= 6
 

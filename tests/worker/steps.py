@@ -120,7 +120,12 @@ def main():
 
     if "FAKETIME" in os.environ:  # libfaketime 0.9.10 breaks the call by which Python sleeps, but not this one
         time.sleep = lambda seconds: select.select([], [], [], seconds)
-    created = {"config.json": "config-there", "run.json": "mark-there", "whole.json": "checkpoint-whole", "code.diff": "diff-there"}
+    created = {
+        "config.json": "config-there",
+        "run.json": "mark-there",
+        "whole.json": "checkpoint-whole",
+        "code.diff": "diff-there",
+    }
 
     def run_of(location):
         return location.partition("/checkpoints/")[0].rpartition("/")[2].rpartition("-")[0]
