@@ -1,11 +1,13 @@
 """stage train: a stream of images -> a model and its losses."""
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from stages import determinism, models, optim, options, plots, ranks
@@ -42,7 +44,7 @@ def train(run: Run) -> Metrics:
     if found := run.resume():
         state.restore(found)
     epochs: int = params.get("epochs", 20)
-    training = Training(run, stream, state, _forward(params, state), epochs * stream.batches)
+    training = Training(run, stream, state, _forward(run, state), epochs * stream.batches)
     for epoch in range(len(state.history), epochs):
         training.epoch(epoch)
         if run.rank == 0:
@@ -79,10 +81,10 @@ def _state(params: Params, stream: Stream) -> State:
     return State(model, optim.optimizer(params, model), optim.average(params, model))
 
 
-def _forward(params: Params, state: State) -> Callable[[Tensor], Tensor]:
+def _forward(run: Run, state: State) -> Callable[[Tensor], Tensor]:
     """Images -> logits in float32, by the model in training and as the config wants it computed."""
-    # One graph for each size of batch, so that none depends on which sizes came before.
-    model = torch.compile(state.model, dynamic=False) if params.get("compile", False) else state.model
+    params = run.params
+    model = _compiled(run, state.model) if params.get("compile", False) else state.model
     half, last = params.get("precision", "fp32") == "bf16", params.get("channels_last", False)
     device = determinism.device(params)
 
@@ -93,6 +95,16 @@ def _forward(params: Params, state: State) -> Callable[[Tensor], Tensor]:
         return logits.float()
 
     return forward
+
+
+def _compiled(run: Run, model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """One graph for each size of batch, so that none depends on which sizes came before; what is compiled is this
+    run's own, and in this process: a cache in /tmp belongs to nobody."""
+    if run.checkpoints is not None:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(run.checkpoints.folder / ".compiled")
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    compiled: Callable[[Tensor], Tensor] = torch.compile(model, dynamic=False)
+    return compiled
 
 
 @dataclass
@@ -115,39 +127,38 @@ class Training:
         run, state, batches = self.run, self.state, self.stream.batches
         every = options.checkpoint_every(run.params, batches)
         state.model.train()
-        for index in range(state.step - epoch * batches, batches):
-            state.losses.append(self._step(*self.stream.batch(epoch, index)))
-            if state.step % EVERY == 0 or index + 1 == batches:
+        index = state.step - epoch * batches
+        for images, labels in self.stream.from_batch(epoch, index, partial(ranks.part, run)):
+            state.losses.append(self._step(images, labels, self.stream.size(state.step - epoch * batches)))
+            if state.step % EVERY == 0 or state.step == (epoch + 1) * batches:
                 run.progress(state.step, self.steps, loss=self._look(epoch))
             if run.checkpoint_due(state.step, every):
                 run.checkpoint(state.step, state.tensors(), state.facts())
 
-    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _step(self, images: Tensor, labels: Tensor, whole: int) -> Tensor:
+        """On this rank's part of a batch of `whole`; returns the loss of the batch."""
         run, state = self.run, self.state
         # Dropout's random numbers follow from the step alone, so that a resumed training draws the same ones;
         # those of the ranks differ.
         torch.manual_seed((run.params.get("seed", 0) * 1_000_003 + state.step + (run.rank << 48)) % 2**63)
         state.optimizer.zero_grad()
-        loss = self._backward(images, labels)
+        loss = self._backward(images, labels, whole)
         optim.update(run.params, state.model, state.optimizer, optim.rate(run.params, state.step, self.steps))
         if state.average is not None:
             optim.follow(run.params, state.average, state.model, state.step)
         state.step += 1
         return loss
 
-    def _backward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Leave the gradients of the batch's mean loss in the weights; returns that loss.
-
-        Each rank computes its part of the batch, in `accumulate` parts one after the other. Each part's mean counts
-        by its share of the batch.
-        """
-        params, own = self.run.params, ranks.part(self.run, len(labels))
+    def _backward(self, images: Tensor, labels: Tensor, whole: int) -> Tensor:
+        """Leave the gradients of the batch's mean loss in the weights, computed in `accumulate` parts one after the
+        other, each of which counts by its share of the batch; returns that loss."""
+        params = self.run.params
         total = torch.zeros((), device=labels.device)
-        parts = [batch[own].tensor_split(params.get("accumulate", 1)) for batch in (images, labels)]
+        parts = [tensor.tensor_split(params.get("accumulate", 1)) for tensor in (images, labels)]
         for some, their in zip(*parts, strict=True):
             if len(their):
                 loss = cross_entropy(self.forward(some), their, label_smoothing=params.get("label_smoothing", 0.0))
-                loss = loss * (len(their) / len(labels))
+                loss = loss * (len(their) / whole)
                 loss.backward()  # type: ignore[no-untyped-call]
                 total += loss.detach()
         return ranks.add_up(self.run, self.state.model, total)
