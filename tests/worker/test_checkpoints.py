@@ -113,8 +113,9 @@ def test_another_worker_goes_on_after_a_kill_9_at_any_step(scene):
             assert bool(left) == has_one, step
 
 
-def test_sigterm_leaves_a_checkpoint_at_the_next_step_and_the_next_attempt_goes_on_there(scene):
-    long = {"epochs": 600, "checkpoint_every": "100 epochs"}
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_sigterm_leaves_a_checkpoint_at_the_next_step_and_the_next_attempt_goes_on_there(scene, ranks):
+    long = {"epochs": 600 // ranks, "checkpoint_every": "50 epochs", "ranks": ranks}
     scene.train("undisturbed", **long)
     scene.bench.work()
     scene.train("model", **long)
@@ -133,6 +134,11 @@ def test_sigterm_leaves_a_checkpoint_at_the_next_step_and_the_next_attempt_goes_
     scene.bench.work()
     assert scene.resumed_at("model") == step
     assert scene.result("model") == scene.result("undisturbed")
+    assert scene.whole("model")  # the first attempt's; a rerun must not look at them
+    rerun = runs.rerun(scene.db, scene.bench.get("model"), {})
+    scene.bench.work()
+    assert scene.bench.get(rerun)["outputs"] == scene.bench.get("model")["outputs"]
+    assert scene.resumed_at(rerun) is None
 
 
 def test_a_run_that_lost_its_process_goes_on_on_the_same_worker(scene):
