@@ -1,13 +1,14 @@
 """Checkpoints: what a stage needs to go on where it was killed. They are never part of its result.
 
-Each is a folder named after its step, with the tensors (safetensors) and the rest (JSON). It is written beside its
-name, made durable and then renamed, off the stage's thread: whatever dies at whatever moment, a name that is there is
-whole. It belongs to one computation, to one state of the code and to one kind of machine: a result must not be half
-of one and half of another, so under any other a stage begins from the beginning.
+Each is a folder named after its step, with the tensors (safetensors) and the rest (JSON), written off the stage's
+thread. The JSON comes last, whole and durable or not at all, and marks a whole checkpoint: whatever dies at whatever
+moment, one without it counts for nothing.
+
+It belongs to one computation, to one state of the code and to one kind of machine: a result must not be half of one and
+half of another, so under any other a stage begins from the beginning.
 """
 
 import json
-import secrets
 import shutil
 import signal
 import threading
@@ -144,25 +145,22 @@ class Checkpoints:
 
 
 def write(folder: Path, step: int, tensors: "dict[str, Tensor]", told: Mapping[str, Any]) -> bool:
-    """Write a checkpoint, whole or not at all, and drop the oldest; False if that step has one already."""
+    """Write a checkpoint, its mark last, and drop the oldest; False if that step has one already."""
     from safetensors.torch import save_file
 
     place = folder / name_of(step)
-    if place.exists():
+    if (place / FACTS).exists():
         return False
-    beside = folder / f".{secrets.token_hex(8)}"
-    beside.mkdir(parents=True)
-    try:
-        save_file(tensors, beside / STATE)
-        (beside / FACTS).write_text(json.dumps(told))
-        for written in (beside / STATE, beside / FACTS, beside):
-            files.sync(written)
-        beside.rename(place)
-        files.sync(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    for old in steps_in(folder)[KEEP:]:
-        shutil.rmtree(folder / name_of(old))
+    shutil.rmtree(place, ignore_errors=True)  # half of one, by an attempt that died here
+    place.mkdir(parents=True)
+    save_file(tensors, place / STATE)
+    files.sync(place / STATE)
+    files.create(place / FACTS, json.dumps(told).encode())
+    files.sync(folder)
+    oldest = name_of(steps_in(folder)[:KEEP][-1])
+    for old in [old for old in folder.glob("[0-9]*") if old.name < oldest]:
+        (old / FACTS).unlink(missing_ok=True)
+        shutil.rmtree(old)
     return True
 
 
@@ -172,7 +170,7 @@ def name_of(step: int) -> str:
 
 def steps_in(folder: Path) -> list[int]:
     """The steps of the whole checkpoints in a folder, the newest first."""
-    return sorted((int(place.name) for place in folder.glob("[0-9]*")), reverse=True)
+    return sorted((int(mark.parent.name) for mark in folder.glob(f"[0-9]*/{FACTS}")), reverse=True)
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

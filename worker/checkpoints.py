@@ -135,7 +135,7 @@ def remove(store: Store, place: str) -> None:
         store.objects.remove(f"{place.removeprefix(f'{store.url}/')}/{name}")
 
 
-def drop(store: Store, location: str) -> None:
+def clear(store: Store, location: str) -> None:
     """Remove all of an attempt that is done, as far as this worker may; what it leaves is `repro gc`'s."""
     with contextlib.suppress(OSError, Unreachable):
         for place in all_of(store, location):

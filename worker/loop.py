@@ -212,7 +212,7 @@ class Worker:
         self.report.ended(attempt, outcome, self._busy_at - attempt.began)
         if isinstance(outcome, Done) and attempt.checkpoint is not None:
             dead = self.executor.store, outcome.location
-            threading.Thread(target=checkpoints.drop, args=dead, daemon=True).start()
+            threading.Thread(target=checkpoints.clear, args=dead, daemon=True).start()
 
     def _hand_everything_back(self) -> None:
         """Each stage may leave a checkpoint at its next step, unless a user has no patience."""

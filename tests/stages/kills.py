@@ -4,7 +4,7 @@
 FOLDER until there were so many kills, and prints a JSON object: what happened, and what is not equal.
 
 Every attempt is a process of its own, forked from this one. It counts the calls of the functions below, in all its
-threads and ranks, and dies at one of them: while it computes, copies, writes a checkpoint, makes it durable, renames
+threads and ranks, and dies at one of them: while it computes, copies, writes a checkpoint, makes it durable, marks
 it, drops an old one, or writes its outputs. Of several ranks sometimes only the one dies that made the call.
 """
 
@@ -31,7 +31,7 @@ MOMENTS = [
     (checkpoints, "_copied", "copy"),
     (safetensors.torch, "save_file", "write"),
     (files, "sync", "sync"),
-    (Path, "rename", "rename"),
+    (os, "link", "publish"),
     (checkpoints, "steps_in", "whole"),
     (shutil, "rmtree", "drop"),
     (Run, "open", "output"),

@@ -271,7 +271,7 @@ def test_the_uploader_pushes_what_is_new_and_drops_what_is_old(store, tmp_path):
     uploader.end()
     assert [told["step"] for told in pushed] == [2, 3, 4]
     assert [place.rpartition("/")[2] for place in checkpoints.all_of(store, location)] == [name_of(3), name_of(4)]
-    checkpoints.drop(store, location)
+    checkpoints.clear(store, location)
     assert store.contents(location) == []
 
 
