@@ -268,11 +268,10 @@ def _error_of(member: Member, first: Member) -> Exception:
     """As the worker, or a user, is to see it; a number of the system's error stays with it."""
     error = member.told and member.told["error"]
     if not error:
-        ended = (
-            f"was killed by {signal.Signals(-member.status).name}" if member.status and member.status < 0 else "left"
-        )
+        code = member.status or 0
+        ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with code {code}"
         found = RankError(f"rank {member.rank} {ended}")
-        found.__cause__ = OSError(errno.ENOMEM, "out of memory?") if member.status == -signal.SIGKILL else None
+        found.__cause__ = OSError(errno.ENOMEM, "out of memory?") if code < 0 else None  # the fault of the machine
         return found
     if error["type"] == "StageError":
         same = error == (first.told or {}).get("error")  # what is wrong with a config is so on every rank

@@ -113,6 +113,16 @@ def sleeps(run):
     time.sleep(run.params.get("seconds", 600))
 
 
+def never_steps(run):
+    """Promises to look whether it is to stop, says when it was told, and goes on."""
+    run.resume()
+    Path(run.params["started"]).touch()
+    while not run.checkpoints.stopping:
+        time.sleep(0.01)
+    Path(run.params["started"] + ".told").touch()
+    time.sleep(600)
+
+
 def environment(run):
     with run.open("environment.json") as file:
         json.dump(dict(os.environ), file)
@@ -132,7 +142,7 @@ STAGES = (
         meets_no_memory,
         fills_the_disk,
     ),
-    *(opens_what_is_not_there, dies, leaves, sleeps, environment),
+    *(opens_what_is_not_there, dies, leaves, sleeps, never_steps, environment),
 )
 
 

@@ -31,6 +31,10 @@ VARIANTS = {
     "on_two_ranks": {"arch": "baseline", "channels": 8, "ranks": 2, "checkpoint_every": 1},
     "bf16": {"arch": "resnet", "blocks": 1, "channels": 8, "precision": "bf16", "checkpoint_every": "1 epoch"},
 }
+CARDS = {
+    "on_a_card": {"gpus": 1, "arch": "resnet", "blocks": 1, "channels": 8, "precision": "bf16", "channels_last": True},
+    "on_two_cards": {"gpus": 2, "arch": "baseline", "channels": 8, "ema": 0.9},
+}
 
 
 @pytest.fixture
@@ -57,6 +61,17 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(work, variant):
     assert seen["ends"]["killed"] >= 25
     assert seen["ends"]["stopped"] >= 1
     assert len(seen["struck"]) >= 6
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("variant", CARDS)
+def test_killed_at_any_moment_it_ends_with_the_same_bytes_on_cards(work, variant):
+    config = CARDS[variant] | {"checkpoint_every": 1}
+    if torch.cuda.device_count() < config["gpus"]:
+        pytest.skip(f"needs {config['gpus']} CUDA devices")
+    seen = killed(work, 10, 0, TINY | config)
+    assert seen["unequal"] == []
+    assert seen["resumed"]
 
 
 class Process:

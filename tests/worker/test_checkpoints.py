@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from stages import config as configs
 from stages.checkpoints import FACTS, STATE, name_of
 from tests.stages.patterns import write_patterns
 from tests.worker.test_worker import wait_for
-from worker import checkpoints
+from worker import checkpoints, loop
 from worker.checkpoints import Uploader
 from worker.collect import Collector
 
@@ -140,6 +141,21 @@ def test_sigterm_leaves_a_checkpoint_at_the_next_step_and_the_next_attempt_goes_
     scene.bench.work()
     assert scene.bench.get(rerun)["outputs"] == scene.bench.get("model")["outputs"]
     assert scene.resumed_at(rerun) is None
+
+
+def test_a_second_sigterm_waits_for_no_step(scene, toy_path):
+    started = scene.bench.folder / "started"
+    scene.submit("stuck", stage="toy_never_steps", started=str(started))
+    scene.environment["PYTHONPATH"] = str(toy_path)
+    with scene.process("-m", "repro", "worker") as worker:
+        wait_for(started.exists)
+        worker.send_signal(signal.SIGTERM)
+        wait_for(started.with_name("started.told").exists)
+        worker.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert worker.wait(60) == 0
+        assert time.monotonic() - began < loop.GRACE / 2
+    assert (scene.bench.get("stuck")["state"], scene.bench.get("stuck")["attempts"]) == ("pending", 0)
 
 
 def test_a_run_that_lost_its_process_goes_on_on_the_same_worker(scene):
