@@ -21,7 +21,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -101,27 +101,45 @@ class Member:
     """A rank, as the process that forked it sees it.
 
     Attributes:
-        at: when it ended, or, if it told an error, when that happened; by the monotonic clock.
-        status: its exit code, negative for a signal; None while it runs.
+        told: its one word: a result, an error or nothing; None until it comes.
+        at: when that was, or when it ended without; by the monotonic clock.
+        status: its exit code, negative for a signal; None while it is there. Who has told its word stays, and keeps
+            its connections open: it might still be in the middle of sending, and an error of one is not to become an
+            error of all.
     """
 
     rank: int
     pid: int
     pipe: int
     said: bytes = b""
+    told: dict[str, Any] | None = None
     at: float = 0.0
     status: int | None = None
-    told: dict[str, Any] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
-        return self.status not in (None, 0)
+        return self.status is not None if self.told is None else "error" in self.told
 
-    def ended(self) -> None:
+    def listen(self) -> bool:
+        """Hear what there is to hear; whether that was all."""
+        data = os.read(self.pipe, 1 << 16)
+        self.said += data
+        if self.said.endswith(b"\n"):
+            self.told = json.loads(self.said)
+            self.at = self.told["at"]
+        elif not data:
+            self.wait()
+            self.at = time.monotonic()
+        return not data or self.told is not None
+
+    def wait(self) -> None:
         self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        self.told = json.loads(self.said) if self.said.endswith(b"\n") else {}
-        self.at = self.told.get("at", time.monotonic())
+
+    def end(self) -> None:
         os.close(self.pipe)
+        if self.status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait()
 
 
 def supervise(run: Run, size: int, compute: Callable[[Run], Any]) -> dict[str, Any]:
@@ -144,9 +162,7 @@ def supervise(run: Run, size: int, compute: Callable[[Run], Any]) -> dict[str, A
             return _verdict(members, told_to_stop)
         finally:
             for member in members:
-                if member.status is None:
-                    os.kill(member.pid, signal.SIGKILL)
-                    member.ended()
+                member.end()
 
 
 def _fork(run: Run, meeting: Path, others: list[Member], compute: Callable[[Run], Any]) -> Member:
@@ -164,8 +180,8 @@ def _fork(run: Run, meeting: Path, others: list[Member], compute: Callable[[Run]
 
 
 def _be(run: Run, meeting: Path, pipe: int, parent: int, compute: Callable[[Run], Any]) -> NoReturn:
-    """Live as one rank, and leave without returning."""
-    code = 1
+    """Live as one rank, tell what came of it, and wait for the end of all."""
+    word: dict[str, Any] = {}
     try:
         _die_with(parent)
         if run.rank:  # a signal to all of them, from a terminal or a service manager, is rank 0's affair
@@ -174,19 +190,23 @@ def _be(run: Run, meeting: Path, pipe: int, parent: int, compute: Callable[[Run]
             run.report = lambda step, total, metrics: None
         _meet(run, meeting)
         result = compute(run)
-        _say(pipe, {"result": vars(result)} if run.rank == 0 else {})
-        code = 0
+        word = {"result": vars(result)} if run.rank == 0 else {}
     except Stopped as stopped:
-        _say(pipe, {"stopped": stopped.step})
-        code = 0
+        word = {"stopped": stopped.step}
     except BaseException as error:
-        _say(pipe, {"error": describe(error), "at": time.monotonic()})
+        word = {"error": describe(error)}
         if not isinstance(error, ReproError):
             traceback.print_exc()
-    finally:
+    try:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
+        _say(pipe, word | {"at": time.monotonic()})
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        while True:
+            signal.pause()
+    finally:
+        os._exit(1)
 
 
 def _meet(run: Run, meeting: Path) -> None:
@@ -211,7 +231,8 @@ def _die_with(parent: int) -> None:
 
 
 def _follow(members: list[Member]) -> None:
-    """Until all have ended; once one has ended badly, or rank 0 is done, the others are not waited for much longer."""
+    """Until all have told their word. Once one has failed, or been stopped, the others are not waited for much longer:
+    they may be waiting for that one."""
     until: float | None = None
     with selectors.DefaultSelector() as selector:
         for member in members:
@@ -219,20 +240,20 @@ def _follow(members: list[Member]) -> None:
         while selector.get_map() and (until is None or time.monotonic() < until):
             for key, _ in selector.select(None if until is None else max(0.0, until - time.monotonic())):
                 member = key.data
-                if data := os.read(member.pipe, 1 << 16):
-                    member.said += data
-                    continue
-                selector.unregister(member.pipe)
-                member.ended()
-                if until is None and (member.failed or member.rank == 0):
-                    until = time.monotonic() + PATIENCE
+                if member.listen():
+                    selector.unregister(member.pipe)
+                    if member.failed:
+                        until = until or time.monotonic() + PATIENCE
+                    elif "stopped" in (member.told or {}):
+                        return
 
 
 def _verdict(members: list[Member], told_to_stop: list[int]) -> dict[str, Any]:
-    """What became of them all; whoever has no status yet was waiting for the others."""
+    """What became of them all."""
     first = members[0]
-    if "stopped" in first.told:
-        raise Stopped(first.told["stopped"])
+    told = first.told or {}
+    if "stopped" in told:
+        raise Stopped(told["stopped"])
     if told_to_stop and first.status == -signal.SIGTERM:  # before it could leave a checkpoint
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTERM)
@@ -240,23 +261,20 @@ def _verdict(members: list[Member], told_to_stop: list[int]) -> dict[str, Any]:
     if failed:
         # SIGKILL never comes of another's end; whatever else does comes later than that.
         raise _error_of(min(failed, key=lambda member: (member.status != -signal.SIGKILL, member.at)), first)
-    if "result" not in first.told:
-        raise RankError("rank 0 left without a word")
-    return dict(first.told["result"])
+    return dict(told["result"])
 
 
 def _error_of(member: Member, first: Member) -> Exception:
     """As the worker, or a user, is to see it; a number of the system's error stays with it."""
-    error = member.told.get("error")
-    if error is None:
-        ended = (
-            f"was killed by {signal.Signals(-member.status).name}" if member.status and member.status < 0 else "left"
-        )
+    error = member.told and member.told["error"]
+    if not error:
+        code = member.status or 0
+        ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with code {code}"
         found = RankError(f"rank {member.rank} {ended}")
-        found.__cause__ = OSError(errno.ENOMEM, "out of memory?") if member.status == -signal.SIGKILL else None
+        found.__cause__ = OSError(errno.ENOMEM, "out of memory?") if code < 0 else None  # the fault of the machine
         return found
     if error["type"] == "StageError":
-        same = error == first.told.get("error")  # what is wrong with a config is so on every rank
+        same = error == (first.told or {}).get("error")  # what is wrong with a config is so on every rank
         return StageError(error["message"] if same else f"rank {member.rank}: {error['message']}")
     found = RankError(f"rank {member.rank}: {error['type']}: {error['message']}")
     found.__cause__ = OSError(error["errno"], error["message"]) if "errno" in error else None

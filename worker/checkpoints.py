@@ -97,7 +97,7 @@ def push(store: Store, location: str, folder: Path, step: int) -> str:
     return place
 
 
-def fetch(store: Store, attempts: Iterable[str], folder: Path, say: Callable[[str], None]) -> None:
+def fetch(store: Store, attempts: Sequence[str], folder: Path, say: Callable[[str], None]) -> None:
     """Lay the newest whole checkpoint of these attempts, the newest attempt first, into a folder.
 
     One whose bytes are gone or are not as recorded means the one before it; none means to begin from the beginning.
@@ -105,7 +105,10 @@ def fetch(store: Store, attempts: Iterable[str], folder: Path, say: Callable[[st
     Raises:
         Unreachable: the store can't be read.
     """
-    for place in whole(store, attempts):
+    tried = set[str]()
+    # Listed again each time: an attempt that has lost its run may still replace old ones by new ones.
+    while place := next((place for place in whole(store, attempts) if place not in tried), None):
+        tried.add(place)
         target = folder / place.rpartition("/")[2]
         try:
             mark = json.loads(store.read(place, WHOLE))

@@ -23,7 +23,7 @@ import safetensors.torch
 
 from stages import alone, checkpoints, files, optim
 from stages.errors import RankError, Stopped
-from stages.run import Run
+from stages.run import OWN_FILES, Run
 from worker import warm
 
 MOMENTS = [
@@ -99,7 +99,7 @@ def attempt(path, root, at=0, number=signal.SIGKILL, whole=True):
 
 def bytes_of(folder):
     """All outputs, and what else the document holds of the result."""
-    names = {p.name for p in folder.iterdir() if not p.name.startswith(".")} - {"config.json", "run.json"}
+    names = {p.name for p in folder.iterdir() if not p.name.startswith(".")} - set(OWN_FILES)
     found = {name: (folder / name).read_bytes().hex() for name in names}
     manifest = json.loads((folder / "run.json").read_bytes())
     return found | {key: manifest[key] for key in ("metrics", "params", "outputs", "fingerprint")}

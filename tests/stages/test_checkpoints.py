@@ -31,6 +31,10 @@ VARIANTS = {
     "on_two_ranks": {"arch": "baseline", "channels": 8, "ranks": 2, "checkpoint_every": 1},
     "bf16": {"arch": "resnet", "blocks": 1, "channels": 8, "precision": "bf16", "checkpoint_every": "1 epoch"},
 }
+CARDS = {
+    "on_a_card": {"gpus": 1, "arch": "resnet", "blocks": 1, "channels": 8, "precision": "bf16", "channels_last": True},
+    "on_two_cards": {"gpus": 2, "arch": "baseline", "channels": 8, "ema": 0.9},
+}
 
 
 @pytest.fixture
@@ -51,12 +55,23 @@ def killed(work, kills, seed, config):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(work, variant):
-    seen = killed(work, 30, list(VARIANTS).index(variant), TINY | VARIANTS[variant])
+    seen = killed(work, 50, list(VARIANTS).index(variant), TINY | VARIANTS[variant])
     assert seen["unequal"] == []
     assert seen["resumed"] >= 10
-    assert seen["ends"]["killed"] >= 15
+    assert seen["ends"]["killed"] >= 25
     assert seen["ends"]["stopped"] >= 1
     assert len(seen["struck"]) >= 6
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("variant", CARDS)
+def test_killed_at_any_moment_it_ends_with_the_same_bytes_on_cards(work, variant):
+    config = CARDS[variant] | {"checkpoint_every": 1}
+    if torch.cuda.device_count() < config["gpus"]:
+        pytest.skip(f"needs {config['gpus']} CUDA devices")
+    seen = killed(work, 10, 0, TINY | config)
+    assert seen["unequal"] == []
+    assert seen["resumed"]
 
 
 class Process:
@@ -83,7 +98,7 @@ class Process:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_it_leaves_a_checkpoint_and_resume_goes_on_there(work, number):
-    long = {"epochs": 300, "checkpoint_every": "1 epoch"}
+    long = {"epochs": 150, "checkpoint_every": "1 epoch"}
     process = Process(work, "model", **long)
     process.wait_for_a_checkpoint()
     process.process.send_signal(number)
