@@ -5,7 +5,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,8 +48,17 @@ class Options:
 class Worker:
     """One worker process. Runs are executed in threads, one a slot; only this loop writes their transitions."""
 
-    def __init__(self, db: Queue, executor: Executor, slots: Slots, options: Options, report: Report) -> None:
+    def __init__(
+        self,
+        db: Queue,
+        executor: Executor,
+        slots: Slots,
+        options: Options,
+        report: Report,
+        beat: Callable[[], None] | None = None,
+    ) -> None:
         self.db, self.executor, self.slots, self.options, self.report = db, executor, slots, options, report
+        self._beat = beat  # called at every turn of the loop
         self.name = f"{socket.gethostname()}:{getpid()}"
         self._pace = Pace()
         self.keeper = Keeper(db, options.lease, self._pace, self._announce)
@@ -109,6 +118,8 @@ class Worker:
 
     def _step(self, threads: ThreadPoolExecutor) -> bool:
         """Settle what ended, start what fits; False when it is time to leave."""
+        if self._beat:
+            self._beat()
         self._enforce_limits()
         self._settle_ended()
         if self._interrupts > 1:
@@ -153,7 +164,8 @@ class Worker:
     def _heal(self) -> None:
         """What a worker that died has left undone."""
         runs.shorten_leases(self.db, self.options.lease)
-        runs.expire(self.db)
+        if expired := runs.expire(self.db):
+            self.report.expired(expired)
         runs.release_children(self.db, queries.ready_sources(self.db))
 
     def _claim(self) -> Attempt | None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import obstore
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import S3Store
@@ -214,6 +214,31 @@ class S3Objects:
             else:
                 why = f"{code or _reason(error)}; see REPRO_STORE and AWS_ENDPOINT_URL"
             raise Unreachable(f"{self.url}: {what}: {why}") from None
+
+
+def create_bucket(url: str, patience: float) -> bool:
+    """Make the bucket that a store's URL names; False if it is there. Waits some seconds for a server that starts.
+
+    Raises:
+        Unreachable: the server does not answer, or refuses the user.
+    """
+    bucket = url.partition("://")[2].partition("/")[0]
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            Session().create_client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)
+            return True
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                return False
+            why = f"{code}; see AWS_ACCESS_KEY_ID"
+            starting = code in ("ServiceUnavailable", "InternalError", "503", "500")
+        except BotoCoreError as error:
+            why, starting = f"{error}; see AWS_ENDPOINT_URL", True
+        if not starting or time.monotonic() > deadline:
+            raise Unreachable(f"the bucket {bucket} can't be made: {why}")
+        time.sleep(0.5)
 
 
 def _connect(bucket: str, url: str) -> S3Store:
