@@ -38,16 +38,7 @@ class Figures:
 def figures(db: Queue) -> Figures:
     now = server_time(db)
     claimable = {"state": State.PENDING.value, "held": False}
-    # Both fields stand in the index of claims: no document is read.
-    found = {
-        d["_id"]: d
-        for d in db.runs.aggregate(
-            [
-                {"$match": claimable},
-                {"$group": {"_id": "$gpus", "count": {"$sum": 1}, "oldest": {"$min": "$submitted_at"}}},
-            ]
-        )
-    }
+    found = {d["_id"]: d for d in db.runs.aggregate(by_gpus(claimable))}
     workers = queries.live_workers(db)
     return Figures(
         states={state.value: 0 for state in State} | queries.counts(db),
@@ -60,7 +51,13 @@ def figures(db: Queue) -> Figures:
     )
 
 
-def _by_stage(db: Queue, claimable: Document, by_gpus: dict[int, int]) -> dict[tuple[str, int], int]:
+def by_gpus(claimable: Document) -> list[Document]:
+    """The pipeline whose fields all stand in the index of claims: no document is read."""
+    group = {"_id": "$gpus", "count": {"$sum": 1}, "oldest": {"$min": "$submitted_at"}}
+    return [{"$match": claimable}, {"$group": group}]
+
+
+def _by_stage(db: Queue, claimable: Document, counted: dict[int, int]) -> dict[tuple[str, int], int]:
     first = db.runs.aggregate(
         [
             {"$match": claimable},
@@ -69,8 +66,8 @@ def _by_stage(db: Queue, claimable: Document, by_gpus: dict[int, int]) -> dict[t
         ]
     )
     found = {(d["_id"]["stage"], d["_id"]["gpus"]): d["count"] for d in first}
-    for gpus, count in by_gpus.items():
-        left = count - sum(counted for (_, g), counted in found.items() if g == gpus)
+    for gpus, count in counted.items():
+        left = count - sum(n for (_, g), n in found.items() if g == gpus)
         if left > 0:
             found[OTHERS, gpus] = left
     return found

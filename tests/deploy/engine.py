@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 STANDINS = Path(__file__).parent / "standins"
 PYTHON = "python:3.11-slim-bookworm"
 COMMIT = "c0ffee" * 6 + "c0ff"  # what the image is told that it was built from
-PROGRAMS = ("dockerd", "docker-compose", "debootstrap")
+PROGRAMS = ("dockerd", "docker-compose", "debootstrap", "iptables")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "repro-queue" / "bookworm.tar"
 
 
@@ -42,8 +42,9 @@ class Engine:
         if missing := [program for program in PROGRAMS if shutil.which(program) is None]:
             raise Unavailable(f"no {', '.join(missing)}: apt-get install what .ci/packages.engine lists")
         options = ["--data-root", folder / "data", "--exec-root", folder / "exec", "--pidfile", folder / "pid"]
-        # It shares this machine with others: no bridge of its own, no rule of the firewall, no setting of the kernel.
-        options += ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
+        # It shares this machine with others: no bridge but those of its networks, no setting of the kernel, and no
+        # rule of the firewall, unless one is up that would keep containers from each other.
+        options += ["--bridge=none", "--ip-forward=false", f"--iptables={str(_is_firewalled()).lower()}"]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
                 ["dockerd", "-H", f"unix://{folder}/sock", *options], stdout=log, stderr=log, start_new_session=True
@@ -89,6 +90,11 @@ class Engine:
         if check and done.returncode:
             raise AssertionError(f"{words}: {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
         return done
+
+
+def _is_firewalled():
+    rules = subprocess.run(["iptables", "-S", "FORWARD"], capture_output=True, text=True, check=False).stdout
+    return "-P FORWARD DROP" in rules
 
 
 def _docker():

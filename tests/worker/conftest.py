@@ -49,6 +49,9 @@ class Silent:
     def ended(self, attempt, outcome, seconds):
         self.outcomes[attempt.name] = outcome
 
+    def expired(self, count):
+        pass
+
     def close(self):
         pass
 
