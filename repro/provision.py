@@ -15,7 +15,7 @@ from stages.errors import ReproError
 PATIENCE = 90.0  # seconds for an S3 server that starts
 PASSWORDS = {
     "worker": ("REPRO_WORKER_PASSWORD", "reproWorker"),
-    "operator": ("REPRO_OPERATOR_PASSWORD", "reproOperator"),
+    "operator": ("REPRO_OPERATOR_PASSWORD", "reproMaintainer"),  # who holds .env also rebuilds the queue
 }
 
 

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -226,8 +226,7 @@ def create_bucket(url: str, patience: float) -> bool:
     deadline = time.monotonic() + patience
     while True:
         try:
-            Session().create_client("s3", region_name="us-east-1").create_bucket(Bucket=bucket)
-            return True
+            return _create_bucket(Session().create_client("s3", region_name="us-east-1"), bucket)
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
@@ -239,6 +238,14 @@ def create_bucket(url: str, patience: float) -> bool:
         if not starting or time.monotonic() > deadline:
             raise Unreachable(f"the bucket {bucket} can't be made: {why}")
         time.sleep(0.5)
+
+
+def _create_bucket(client: Any, bucket: str) -> bool:
+    with suppress(ClientError):  # of some regions' servers, creating one's own bucket again is no error
+        client.head_bucket(Bucket=bucket)
+        return False
+    client.create_bucket(Bucket=bucket)
+    return True
 
 
 def _connect(bucket: str, url: str) -> S3Store:
