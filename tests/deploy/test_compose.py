@@ -145,12 +145,12 @@ def undisturbed(tmp_path_factory):
         words = [sys.executable, "-m", f"stages.{stage}", "-c", f"configs/{name}.json"]
         environment |= {"REPRO_DATA": str(folder / "demo"), "PYTHONPATH": str(ROOT)}
         subprocess.run(words, cwd=folder, env=environment, check=True, capture_output=True)
-    found = {}
-    for name in CHAIN:
-        files = [path for path in (folder / "runs" / name).rglob("*") if path.is_file() and path.name not in OWN_FILES]
-        sums = {str(p.relative_to(folder / "runs" / name)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-        found[name] = {path: digest for path, digest in sums.items() if path != f"{name}.json"}
-    return found
+    return {name: sums_below(folder / "runs" / name) for name in CHAIN}
+
+
+def sums_below(folder):
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in OWN_FILES]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_it_refuses_to_start_without_secrets(stack):

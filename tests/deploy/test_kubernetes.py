@@ -112,8 +112,7 @@ def test_there_is_time_to_checkpoint_and_no_secret_stands_there(resources):
     assert spec["backoffLimit"] == 0
     for pod in pod_specs(resources):
         for entry in pod["containers"][0]["env"]:
-            if entry["name"] != "HOME":
-                assert set(entry["valueFrom"]) == {"secretKeyRef"}
+            assert set(entry["valueFrom"]) == {"secretKeyRef"}
     assert "Secret" not in {resource["kind"] for resource in resources}
 
 
