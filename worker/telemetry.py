@@ -25,7 +25,7 @@ RUN_SECONDS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 48 * 3600)
 TRANSFER_SECONDS = (0.01, 0.05, 0.2, 1, 5, 15, 60, 300, 900)
 STUCK = 300.0  # seconds without a turn of the worker's loop, after which it does not count as well
 
-disable_created_metrics()  # a second series for each counter, which says when it began; nobody asks
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which says when it began; nobody asks
 
 
 class Figures:

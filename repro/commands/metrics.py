@@ -92,5 +92,9 @@ def families(found: "Figures") -> "Iterator[GaugeMetricFamily]":
 
 def _until_stopped() -> None:
     import signal
+    import threading
 
-    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    told = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: told.set())
+    told.wait()

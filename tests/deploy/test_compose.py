@@ -22,7 +22,7 @@ from repro import digits
 from scheduler.mongo import connect
 from scheduler.settings import Settings
 from stages.run import OWN_FILES
-from tests.deploy.engine import COMMIT, ROOT, Engine, Unavailable, pull_or_stand_in
+from tests.deploy.engine import COMMIT, PYTHON, ROOT, Engine, Unavailable, pull_or_stand_in
 from tests.s3 import _free_range
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
@@ -122,9 +122,16 @@ def stack():
                 (project / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, project / name)
         engine.build("repro-queue:cpu", project / "deploy/Dockerfile", project, COMMIT=COMMIT)
+        image, base = (size_of(engine, tag) for tag in ("repro-queue:cpu", PYTHON))
+        print(f"the image adds {(image - base) / 1e6:.0f} MB to its base")
         yield Stack(engine, project)
     finally:
         engine.stop()
+
+
+def size_of(engine, image):
+    """Bytes, its base included."""
+    return int(engine.docker("image", "inspect", "--format", "{{.Size}}", image).stdout)
 
 
 def checkout():

@@ -135,3 +135,27 @@ def test_an_answer_is_given_again_for_a_while(database):
     assert [f.samples for f in collector.collect()] == [f.samples for f in before]
     collector._asked_at -= 60
     assert [f.samples for f in collector.collect()] != [f.samples for f in before]
+
+
+def test_the_queues_figures_are_printed_once(cli, database):
+    submit(database, "a")
+    submit(database, "b", "toy_write")
+    done = cli("repro", "metrics")
+    assert done.returncode == 0, done.stderr
+    found = samples(done.stdout)
+    assert found["repro_queue_runs", ("state", "pending")] == 2
+    assert found["repro_queue_pending", ("gpus", "0"), ("stage", "toy_write")] == 1
+
+
+def test_the_queues_figures_are_served_until_stopped(settings_environment, database):
+    port = _free_range(1)
+    process = subprocess.Popen(
+        ["repro", "metrics", "--port", str(port)], env=settings_environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert f":{port}/metrics" in process.stderr.readline()
+        assert samples(get(port))["repro_queue_workers",] == 0
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    assert process.returncode == 0
