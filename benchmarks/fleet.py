@@ -63,7 +63,7 @@ class Simulated:
         fleet.size(self.db)
 
     def heal(self) -> None:
-        runs.shorten_leases(self.db, LEASE)
+        runs.shorten_waits(self.db, LEASE)
         runs.expire(self.db)
         runs.release_children(self.db, queries.ready_sources(self.db))
 

@@ -12,13 +12,10 @@ MOST = 100  # names
 def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Runs of the queue; starts no server for it."""
     with contextlib.suppress(Exception):  # a Tab must not fill the line with an error
-        from repro.letters import has_queue
+        from repro.session import connect, has_queue
         from scheduler import queries
-        from scheduler.settings import Settings
 
-        if has_queue(Settings.read()):
-            from repro.session import connect
-
+        if has_queue():
             return [CompletionItem(name) for name in queries.beginning(connect(), incomplete, MOST)]
     return []
 

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ def dump(value: Any) -> None:
 Paint = Callable[[str, str], "Text"]  # (column, cell) -> the cell as a terminal shows it
 LAST = 30  # characters that the last column should have at least, before others give way
 GAP = 1  # blanks behind a column
+UNITS = ("", "K", "M", "G", "T", "P")
 
 
 def table(
@@ -73,6 +74,29 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02}m" if whole < 2 * 86400 else f"{whole // 86400}d"
+
+
+def size(number: float) -> str:
+    """Bytes in three digits: `812K`, `42.3M`, `1.25G`."""
+    unit = 0
+    while number >= 999.5 and unit < len(UNITS) - 1:
+        number, unit = number / 1000, unit + 1
+    return f"{number:.3g}{UNITS[unit]}"
+
+
+def speed(used: Mapping[str, Any]) -> str:
+    """Of what a heartbeat or a result tells of a run: `12.3/s`; empty if it is not known."""
+    rate = used.get("steps_per_second")
+    return f"{rate:.3g}/s" if rate and rate < 100 else f"{rate:.0f}/s" if rate else ""
+
+
+def load(used: Mapping[str, Any]) -> str:
+    """Likewise, how busy its cards are and their memory, all cards together: `93% 12.4G`; else its own memory."""
+    cards = used.get("cards", [])
+    busy = [card["utilisation"] for card in cards if card["utilisation"] is not None]
+    memory = sum(card["memory"] for card in cards) or used.get("memory", 0)
+    shown = (f"{sum(busy) / len(busy):.0f}%" if busy else "", size(memory) if memory else "")
+    return " ".join(filter(None, shown))
 
 
 def place(location: str) -> str:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from repro.session import connect, has_queue
+
 if TYPE_CHECKING:
     from scheduler.mongo import Queue
-    from scheduler.settings import Settings
     from stages.config import Config
 
 FOLDER = Path("configs")
@@ -21,7 +22,6 @@ def original(word: str, folder: Path | None) -> "tuple[str, Config, Path]":
     Raises:
         ReproError: there is none.
     """
-    from repro.session import connect
     from scheduler import queries
     from stages import config as configs
 
@@ -38,13 +38,12 @@ def known(base: str, needed: bool) -> "dict[str, Config]":
         needed: whether a queue that can't be reached is an error; else it is only told.
     """
     from scheduler import queries
-    from scheduler.settings import Settings
     from stages.errors import Unreachable
 
-    if not (needed or has_queue(Settings.read())):
+    if not (needed or has_queue()):
         return {}
     try:
-        db = _connect()
+        db = connect()
         return {name: run["config"] for name, run in queries.identities(db, queries.lettered(db, base)).items()}
     except Unreachable as error:
         if needed:
@@ -65,7 +64,7 @@ def submit(paths: Sequence[Path], allow_unknown: bool, as_json: bool, **options:
     from repro.commands.submit import report
     from scheduler import submit as scheduler
 
-    report(scheduler.submit(_connect(), paths, scheduler.Change(allow_unknown=allow_unknown), **options), as_json)
+    report(scheduler.submit(connect(), paths, scheduler.Change(allow_unknown=allow_unknown), **options), as_json)
 
 
 def submit_each(tagged: "Sequence[tuple[Path, list[str]]]", as_json: bool) -> None:
@@ -73,7 +72,7 @@ def submit_each(tagged: "Sequence[tuple[Path, list[str]]]", as_json: bool) -> No
     from repro.commands.submit import report
     from scheduler import submit as scheduler
 
-    db = _connect()
+    db = connect()
     report([s for path, tags in tagged for s in scheduler.submit(db, [path], tags=tags)], as_json)
 
 
@@ -86,14 +85,3 @@ def run_to_the_end(db: "Queue", tagged: "Sequence[tuple[Path, list[str]]]") -> N
     names = [scheduler.submit(db, [path], tags=tags)[-1].name for path, tags in tagged]
     with contextlib.suppress(RunFailed):
         wait_for(db, names, quiet=True)
-
-
-def _connect() -> "Queue":
-    from repro.session import connect
-
-    return connect()
-
-
-def has_queue(settings: "Settings") -> bool:
-    """Whether there is one to ask without starting the first of this home."""
-    return bool(settings.mongo_url) or (settings.home / "mongo").exists()

@@ -92,6 +92,9 @@ def worker() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line; an error becomes one line on stderr and the exit code that it means."""
+    with suppress(FileNotFoundError):  # the folder was removed
+        if (here := os.getcwd()) not in sys.path:  # noqa: PTH109
+            sys.path.append(here)  # a config may name a stage in a file here
     try:
         return _call(arguments)
     except ReproError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from repro.display import place
+from repro.display import load, place, speed
 from stages import config as configs
 from stages.errors import ReproError
 from stages.run import MANIFEST
@@ -81,6 +81,7 @@ def _facts(run: Run) -> list[str]:
         if "submitted_at" in run
         else ""
     )
+    used = run.get("telemetry") or run.get("usage") or {}
     facts: dict[str, Any] = {
         "location": place(run.get("location") or ""),
         "equal to": run.get("same_as", ""),
@@ -94,6 +95,7 @@ def _facts(run: Run) -> list[str]:
         "finished": f"{run['finished_at']:%Y-%m-%d %H:%M:%S} UTC" if run.get("finished_at") else "",
         "commit": _commit(run.get("environment") or {}),
         "fingerprint": run["fingerprint"],
+        "used": ", ".join(filter(None, (speed(used), load(used)))),
         "never read": ", ".join(run.get("unread", [])),
     }
     return [f"  {name}: {value}" for name, value in facts.items() if value]

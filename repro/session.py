@@ -12,3 +12,11 @@ def connect() -> "Queue":
     from scheduler.settings import Settings
 
     return open_queue(Settings.read())
+
+
+def has_queue() -> bool:
+    """Whether there is one to ask without starting the first of this home."""
+    from scheduler.settings import Settings
+
+    settings = Settings.read()
+    return bool(settings.mongo_url) or (settings.home / "mongo").exists()

@@ -1,6 +1,9 @@
 """What all workers share: the store's root, fixed at first use, and the list of who is alive."""
 
-from collections.abc import Sequence
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from pymongo import IndexModel, ReturnDocument
 
@@ -49,9 +52,32 @@ def create_indexes(db: Queue) -> None:
     mongo.create_indexes(db.workers, [IndexModel("expires_at", name="gone", expireAfterSeconds=0)])
 
 
-def announce(db: Queue, worker: str, cards: Sequence[str], cpus: int, lease: float = 30) -> bool:
-    """Say, or say again, that a worker is alive and what it has; True if somebody asked it to drain."""
-    has = {"cards": {"$literal": list(cards)}, "cpus": {"$literal": cpus}}
+def name_here() -> str:
+    """Of a worker that is this process: machine and process id."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def announce(
+    db: Queue,
+    worker: str,
+    cards: Sequence[str],
+    cpus: int,
+    lease: float = 30,
+    numbers: Sequence[int] = (),
+    avoided: Sequence[str] = (),
+) -> bool:
+    """Say, or say again, that a worker is alive and what it has; True if somebody asked it to drain.
+
+    `numbers`: what its user calls the cards by; `avoided`: those on which somebody else computes now.
+    """
+    facts = {
+        "cards": list(cards),
+        "numbers": list(numbers),
+        "avoided": list(avoided),
+        "cpus": cpus,
+        "among": _processes(),
+    }
+    has = {name: {"$literal": value} for name, value in facts.items()}
     update = [{"$set": has | {"seen_at": "$$NOW", "expires_at": {"$add": ["$$NOW", round(lease * 1000)]}}}]
     found: Document | None = db.workers.find_one_and_update(
         {"_id": worker}, update, upsert=True, return_document=ReturnDocument.AFTER
@@ -62,6 +88,35 @@ def announce(db: Queue, worker: str, cards: Sequence[str], cpus: int, lease: flo
 def size(db: Queue) -> int:
     """About how many workers are alive: a figure that the server has at hand, and is slow to take the dead from."""
     return db.workers.estimated_document_count()
+
+
+def is_gone(worker: Document) -> bool:
+    """Whether a worker of this machine, or of this container, has no process any more.
+
+    Its document outlives it by the length of its lease; who is started again is not to be told of himself.
+    """
+    host, _, pid = str(worker["_id"]).rpartition(":")
+    if (host, worker.get("among")) != (socket.gethostname(), _processes()):
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
+    return False
+
+
+def _processes() -> str:
+    """Among which processes this one's id is its own: those of a machine, or of a container; empty if unknown."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def describe_sharing(shared: Mapping[str, Sequence[str]]) -> str:
+    """One line about cards that several workers were given."""
+    told = "; ".join(f"{card} by {' and '.join(names)}" for card, names in shared.items())
+    return f"a card is used by two workers: {told}; start them with other --gpus, or one with --per-gpu"
 
 
 def drain(db: Queue, workers: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pymongo
 from pymongo.errors import OperationFailure
 
+from scheduler import fleet, queries
 from scheduler.mongo import UNAUTHORIZED, Document, Queue, reachable, server_time
 from scheduler.runs import INDEXES
 from stages.errors import ReproError
@@ -103,6 +104,7 @@ def queue(db: Queue, store: str) -> list[Check]:
         attempt("roles", roles, db),
         attempt("indexes", indexes, db),
         attempt("store root", store_root, db, store),
+        attempt("cards", cards, db),
     ]
 
 
@@ -283,6 +285,15 @@ def store_root(db: Queue, url: str) -> Check:
     return error(
         "store root", f"this queue keeps its results in {fixed['url']}, not in {url}", f"set REPRO_STORE={fixed['url']}"
     )
+
+
+def cards(db: Queue) -> Check:
+    """That no two workers were given one card."""
+    shared = queries.sharing(db)
+    if not shared:
+        return ok("cards", "none is used by two workers")
+    found, _, advice = fleet.describe_sharing(shared).rpartition("; ")
+    return warning("cards", found, advice)
 
 
 def _nodes(db: Queue) -> list[tuple[str, int | None]]:

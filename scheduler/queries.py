@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scheduler import fleet
 from scheduler.mongo import Document, Queue, server_time
 from scheduler.runs import CLAIM_ORDER, FINAL, LIVE, RESULT, State, claimable
 from scheduler.waiting import Facts, reason
@@ -183,6 +184,21 @@ def why_waiting(db: Queue, documents: Iterable[Document]) -> dict[str, str]:
 def live_workers(db: Queue) -> list[Document]:
     """Those that have been heard of lately."""
     return list(db.workers.find({"$expr": {"$gt": ["$seen_at", {"$subtract": ["$$NOW", SILENT * 1000]}]}}))
+
+
+def sharing(db: Queue, cards: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """Card -> the workers that were given it, of those that more than one has that is alive.
+
+    A card's UUID is one in the world, so machines and containers need not be told apart.
+    """
+    guard: Document = {"$expr": {"$gt": ["$expires_at", "$$NOW"]}}
+    if cards is not None:
+        guard["cards"] = {"$in": list(cards)}
+    found: dict[str, list[str]] = {}
+    for worker in db.workers.find(guard, {"cards": 1, "among": 1}).sort("_id"):
+        for card in () if fleet.is_gone(worker) else worker["cards"]:
+            found.setdefault(card, []).append(worker["_id"])
+    return {card: names for card, names in found.items() if len(names) > 1 and (cards is None or card in cards)}
 
 
 def ready_sources(db: Queue) -> list[str]:

@@ -213,6 +213,7 @@ def _document(store: Store, attempt: Complete, bounded: Bounded) -> Document:
         environment=manifest["environment"],
         **bounded(manifest["outputs"], mark),
         **({"unread": unread} if unread else {}),
+        **({"usage": manifest["usage"]} if "usage" in manifest else {}),
     )
 
 

@@ -13,7 +13,7 @@ leaves and, where a worker writes, by the token of its claim. Times are the serv
     fail               running -> failed | pending  pending if the fault was the machine's and attempts are left
     hand_back          running -> pending           the attempt is not counted
     expire             running -> pending | failed  the lease ran out
-    shorten_leases     running, as it is            the server's clock went back, and the leases lasted longer
+    shorten_waits      running | pending, as it is  the server's clock went back: leases and backoffs would last longer
     cancel             waiting | pending | running -> cancelled
     retry              failed | cancelled -> waiting | pending
     hold, unhold, set_priority   waiting | pending, as they are
@@ -41,6 +41,7 @@ from scheduler.mongo import Document, Queue, server_time
 Pipeline = list[Mapping[str, Any]]
 
 BACKOFF = 5.0  # seconds until another attempt after a fault of the machine; doubles with every attempt
+DOUBLINGS = 9  # at most: three quarters of an hour
 HISTORY = 50  # entries kept; a document must not grow without bound
 
 
@@ -64,7 +65,7 @@ QUEUED = (State.WAITING, State.PENDING)
 RERUN = ".verify"  # behind a run's name: its rerun's, which no config can be called
 RERUN_PRIORITY = -1000  # results first
 VERDICTS = 10  # kept on a run
-OF_AN_ATTEMPT = ["lease", "cards", "progress", "log_tail"]  # what a document has only while it is running
+OF_AN_ATTEMPT = ["lease", "cards", "progress", "telemetry", "log_tail"]  # what a document has only while it is running
 DUPLICATE_KEY = 11000
 NOW = "$$NOW"
 CLAIM_ORDER = [("priority", DESCENDING), ("submitted_at", ASCENDING)]
@@ -80,6 +81,7 @@ INDEXES = [
     IndexModel([("state", 1), ("finished_at", DESCENDING)], name="recent"),
     # For what looks for dead workers all the time: of thousands of running runs it reads those alone.
     IndexModel([("lease.expires_at", 1)], name="leases", partialFilterExpression={"state": State.RUNNING.value}),
+    IndexModel([("put_off", 1)], name="put_off", partialFilterExpression={"put_off": {"$gte": 0}}),
 ]
 
 
@@ -238,7 +240,7 @@ def claim(
                 "history": _history(to=State.RUNNING, by=worker, token=holder["token"]),
             }
         },
-        {"$unset": ["progress", "log_tail", "error", "finished_at", "aside"]},
+        {"$unset": ["progress", "log_tail", "error", "finished_at", "aside", "put_off"]},
     ]
     guard = claimable(gpus)
     found = _first_updated(db, draw.passing_over(guard), update) if draw else None
@@ -278,7 +280,7 @@ def set_aside(db: Queue, name: str, worker: str, seconds: float) -> bool:
 def renew(db: Queue, name: str, token: str, lease: float, news: Mapping[str, Any] | None = None) -> bool:
     """running -> running while the token is still its own; False means that the run belongs to somebody else.
 
-    `news` is what the attempt has to tell so far: its `cards`, `progress`, `log_tail`.
+    `news` is what the attempt has to tell so far: its `cards`, `progress`, `telemetry`, `log_tail`.
     """
     update: Pipeline = [{"$set": {"lease.expires_at": _later(lease)} | _literals(news or {})}]
     return db.runs.update_one(_held_by(name, token), update).matched_count == 1
@@ -302,9 +304,12 @@ def complete(db: Queue, name: str, token: str, location: str, result: Document) 
     return db.runs.find_one({"_id": name, "state": ends, "location": location}, {"_id": 1}) is not None
 
 
-def fail(db: Queue, name: str, token: str, error: Document, retry_after: float | None = None) -> bool:
-    """running -> failed; or, for a fault of the machine and while attempts are left, -> pending after some seconds."""
-    update = _give_up(error, None if retry_after is None else _later(retry_after), token=token)
+def fail(db: Queue, name: str, token: str, error: Document, again: bool = False) -> bool:
+    """running -> failed; or, `again` after a fault of the machine and while attempts are left, -> pending for a while.
+
+    It comes back ever later: BACKOFF, doubled each time, with jitter so that many do not come back at once.
+    """
+    update = _give_up(error, _backoff(1) if again else None, token=token)
     return db.runs.update_one(_held_by(name, token), update).matched_count == 1
 
 
@@ -327,27 +332,31 @@ def expire(db: Queue) -> int:
     """running -> pending, or failed if attempts are spent, for every run whose lease ran out.
 
     The first time it is claimable at once. A run that loses worker after worker may be what kills them: it comes
-    back ever later (BACKOFF, doubled each time, with jitter), and not more often than `max_attempts`.
+    back ever later, as after other faults, and not more often than `max_attempts`.
     """
     guard = {"state": State.RUNNING.value, "$expr": {"$lt": ["$lease.expires_at", NOW]}}
     error = {"type": "LostWorker", "message": "the worker stopped renewing its lease"}
-    doubled = {"$pow": [2, {"$subtract": ["$attempts", 2]}]}
-    jitter = {"$add": [0.5, {"$rand": {}}]}
-    wait = {"$cond": [{"$lte": ["$attempts", 1]}, 0, {"$multiply": [BACKOFF * 1000, doubled, jitter]}]}
-    return db.runs.update_many(guard, _give_up(error, {"$add": [NOW, {"$toLong": wait}]})).modified_count
+    wait = {"$cond": [{"$lte": ["$attempts", 1]}, 0, _backoff(2)]}
+    return db.runs.update_many(guard, _give_up(error, wait)).modified_count
 
 
-def shorten_leases(db: Queue, lease: float) -> int:
-    """running, as it is: no lease ends later than its own length from now.
+def shorten_waits(db: Queue, lease: float) -> int:
+    """running | pending, as they are: no lease and no backoff ends later than its own length from now.
 
     Where one would, the server's clock has gone back since (a fail-over to a machine whose clock is behind), and a
-    dead worker's run would wait that much longer. `lease`: the caller's, in seconds; only leases that end later than
-    that are read.
+    dead worker's run would wait that much longer. `lease`: the caller's, in seconds; of leases only those that end
+    later than that are read.
     """
-    longest = {"$multiply": [{"$ifNull": ["$lease.seconds", lease]}, 1000]}
-    too_late = [{"$gt": ["$lease.expires_at", _later(lease)]}, {"$gt": ["$lease.expires_at", {"$add": [NOW, longest]}]}]
-    guard = {"state": State.RUNNING.value, "$expr": {"$and": too_late}}
-    return db.runs.update_many(guard, [{"$set": {"lease.expires_at": {"$add": [NOW, longest]}}}]).modified_count
+    held = {"state": State.RUNNING.value, "$expr": {"$gt": ["$lease.expires_at", _later(lease)]}}
+    put_off = {"state": State.PENDING.value, "put_off": {"$gte": 0}, "not_before": {"$type": "date"}}
+    leases = _shorten(db, held, "lease.expires_at", {"$ifNull": ["$lease.seconds", lease]})
+    return leases + _shorten(db, put_off, "not_before", "$put_off")
+
+
+def _shorten(db: Queue, guard: Document, until: str, seconds: Any) -> int:
+    longest = {"$add": [NOW, _milliseconds(seconds)]}
+    too_long = {"$and": [guard, {"$expr": {"$gt": [f"${until}", longest]}}]}
+    return db.runs.update_many(too_long, [{"$set": {until: longest}}]).modified_count
 
 
 def cancel(db: Queue, name: str, by: str = "") -> Document | None:
@@ -367,7 +376,7 @@ def retry(db: Queue, name: str, by: str = "") -> Document | None:
         {"$set": {"waiting_for": left, "attempts": 0, "not_before": None}},
         {"$set": {"state": to}},
         {"$set": {"history": _history(to="$state", by=by)}},
-        {"$unset": ["error", "finished_at"]},
+        {"$unset": ["error", "finished_at", "put_off"]},
     ]
     found = _by_user(db, name, RETRIABLE, update)
     if found:
@@ -445,19 +454,21 @@ def _end(state: State, **facts: Any) -> Document:
     return {"state": state.value, "finished_at": NOW, "history": _history(to=state, **facts)}
 
 
-def _give_up(error: Document, retry_at: Document | None, **facts: Any) -> Pipeline:
-    """failed, or pending again if the fault was the machine's (`retry_at` says when) and attempts are left."""
-    again: Any = False if retry_at is None else {"$lt": ["$attempts", "$max_attempts"]}
+def _give_up(error: Document, wait: Any, **facts: Any) -> Pipeline:
+    """failed, or pending again if the fault was the machine's (`wait` says after how many seconds) and attempts are
+    left."""
+    again: Any = False if wait is None else {"$lt": ["$attempts", "$max_attempts"]}
     told: Any = {"$literal": error}
-    if retry_at is not None:  # a user is to see that it was not one fault alone
+    if wait is not None:  # a user is to see that it was not one fault alone
         times = {"$cond": [{"$eq": ["$attempts", 1]}, "once", {"$concat": [{"$toString": "$attempts"}, " times"]}]}
         tried = {"$concat": ["tried ", times, "; last: ", {"$literal": error["message"]}]}
         told = {"$cond": [again, told, {"$mergeObjects": [told, {"message": tried}]}]}
     return [
         {"$set": {"state": {"$cond": [again, State.PENDING.value, State.FAILED.value]}}},
+        {"$set": {"put_off": {"$cond": [again, wait, "$$REMOVE"]}}},
         {
             "$set": {
-                "not_before": {"$cond": [again, retry_at, None]},
+                "not_before": {"$cond": [again, {"$add": [NOW, _milliseconds("$put_off")]}, None]},
                 "finished_at": {"$cond": [again, "$$REMOVE", NOW]},
                 "history": _history(to="$state", why=error["message"], **facts),
                 "error": told,
@@ -465,6 +476,12 @@ def _give_up(error: Document, retry_at: Document | None, **facts: Any) -> Pipeli
         },
         {"$unset": OF_AN_ATTEMPT},
     ]
+
+
+def _backoff(first: int) -> Document:
+    """Seconds until the next attempt: BACKOFF after the attempt of this number, doubled after each later one."""
+    doubled = {"$pow": [2, {"$min": [{"$subtract": ["$attempts", first]}, DOUBLINGS]}]}
+    return {"$multiply": [BACKOFF, doubled, {"$add": [0.5, {"$rand": {}}]}]}
 
 
 def _history(to: str, **facts: Any) -> Document:
@@ -481,3 +498,7 @@ def _literals(fields: Mapping[str, Any]) -> Document:
 
 def _later(seconds: float) -> Document:
     return {"$add": [NOW, round(seconds * 1000)]}
+
+
+def _milliseconds(seconds: Any) -> Document:
+    return {"$toLong": {"$multiply": [seconds, 1000]}}

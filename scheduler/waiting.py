@@ -41,11 +41,12 @@ def _no_worker(gpus: int, workers: Sequence[Document]) -> str | None:
     able = [worker for worker in workers if (len(worker["cards"]) >= gpus if gpus else worker["cpus"])]
     if not able:
         return f"needs {need} and no live worker has {'them' if gpus > 1 else 'one'}"
-    return (
-        f"needs {need} and the workers that have {'them' if gpus > 1 else 'one'} are leaving"
-        if all(worker.get("drain") for worker in able)
-        else None
-    )
+    staying = [worker for worker in able if not worker.get("drain")]
+    if not staying:
+        return f"needs {need} and the workers that have {'them' if gpus > 1 else 'one'} are leaving"
+    if all(len(worker["cards"]) - len(worker.get("avoided", ())) < gpus for worker in staying):
+        return f"needs {need} and somebody else computes on those of {', '.join(worker['_id'] for worker in staying)}"
+    return None
 
 
 def _in_line(run: Document, facts: Facts) -> str:

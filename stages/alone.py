@@ -33,7 +33,9 @@ def run_alone(stage: str, options: argparse.Namespace) -> Path:
     config = configs.merge(configs.load(path), options.conf, options.set)
     configs.check(config, str(path))
     if config["stage"] != stage:
-        raise ConfigError(f'{path}: "stage" is "{config["stage"]}"; run it with python -m stages.{config["stage"]}')
+        raise ConfigError(
+            f'{path}: "stage" is "{config["stage"]}"; run it with python -m {_module(str(config["stage"]))}'
+        )
     check_keys(config, registry.keys(stage), str(path), options.allow_unknown)
     root = Path(options.root)
     inputs = {source: root / source for source in configs.sources(config)}
@@ -59,7 +61,7 @@ def run_alone(stage: str, options: argparse.Namespace) -> Path:
 
 def _parse(stage: str, arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog=f"python -m stages.{stage}", description=f"Run stage {stage} without a queue."
+        prog=f"python -m {_module(stage)}", description=f"Run stage {stage} without a queue."
     )
     parser.add_argument("-c", "--config", required=True, metavar="FILE", help="one flat JSON config")
     parser.add_argument("--conf", metavar="JSON", help="merged over the file before anything else")
@@ -69,6 +71,10 @@ def _parse(stage: str, arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--allow-unknown", action="store_true", help="accept keys that no code reads")
     parser.add_argument("--hermetic", action="store_true", help="refuse reads of what is not declared")
     return parser.parse_args(arguments)
+
+
+def _module(stage: str) -> str:
+    return stage.partition(":")[0] if ":" in stage else f"stages.{stage}"
 
 
 def _make_folder(folder: Path, config: configs.Config) -> None:

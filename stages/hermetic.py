@@ -21,14 +21,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from stages import registry
+from stages import modules, registry
 from stages.errors import StageError
 from stages.run import Run
 
 MOST = 20  # of a kind that are named; all are counted
 STANDARD_LIBRARY = sysconfig.get_path("stdlib")
-_PACKAGES = (place for place in sys.path if place.endswith(("site-packages", "dist-packages")))
-LIBRARIES = tuple({sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *_PACKAGES})
+LIBRARIES = tuple({sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *modules.PACKAGES})
 SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/lib64", "/opt", "/var/lib")
 CODE = (".py", ".pyc", ".so", ".pth", ".typed")
 METADATA = re.compile(r"\.(egg|dist)-info/")  # of packages, which libraries ask for
@@ -204,8 +203,11 @@ def _below(place: str, roots: Sequence[str]) -> bool:
 
 
 def _folder_of(package: str) -> Path:
-    file = getattr(sys.modules.get(package), "__file__", None) or os.devnull
-    return Path(file).parent if file.endswith("__init__.py") else Path(file)
+    """Where the code of a package lies; of a module, its file."""
+    module = sys.modules.get(package)
+    if inside := list(getattr(module, "__path__", ())):
+        return Path(inside[0])
+    return Path(getattr(module, "__file__", None) or os.devnull)
 
 
 def _texts(values: Any) -> Iterator[str]:

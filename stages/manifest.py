@@ -1,6 +1,7 @@
 """`run.json`: the mark of a complete folder. With it the folder explains itself, without any queue."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ def manifest(
     of_sources: dict[str, Any],
     outputs: list[dict[str, Any]],
     result: Result,
+    usage: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """The bytes of `run.json`."""
+    """The bytes of `run.json`; `usage` is what a worker has measured, and differs from time to time."""
     document = {
         "name": name,
         "config": config,
@@ -38,7 +40,7 @@ def manifest(
         "metrics": result.metrics,
         "params": result.params,
         "environment": result.environment,
-    }
+    } | ({"usage": dict(usage)} if usage else {})
     return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
 
 

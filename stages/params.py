@@ -2,14 +2,13 @@
 
 import ast
 import difflib
-import importlib.util
 import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
+from stages import modules
 from stages.config import RESERVED, Config, Value
 from stages.errors import ConfigError, StageError
 
@@ -116,7 +115,7 @@ def known_keys(module: str) -> dict[str, Any]:
 
 
 def reads(module: str) -> dict[str, list[Any]]:
-    """Key -> defaults with which a module, and what it imports from its own package, reads it from `params`.
+    """Key -> defaults with which a module, and what it imports of its own package or folder, reads it from `params`.
 
     Read from the source, which is not imported: `params.get("key", 1)`, `params["key"]`, `"key" in params`,
     on `params` or `something.params`, and what a module declares in `DYNAMIC_KEYS = {"key": 1}`.
@@ -125,54 +124,41 @@ def reads(module: str) -> dict[str, list[Any]]:
         ConfigError: the source is no Python.
     """
     found: dict[str, list[Any]] = {}
+    for name, source in code_of(module):
+        for key, default in _facts_of(name, source)[0]:
+            found.setdefault(key, []).append(default)
+    return found
+
+
+def code_of(module: str) -> Iterator[tuple[str, Path]]:
+    """Name and file of a module, and of all that it imports of its own package or folder."""
     waiting, seen = [module], set[str]()
     while waiting:
         name = waiting.pop()
         if name in seen:
             continue
         seen.add(name)
-        if (source := _source(name)) is not None:
-            inside = f"{name}.__init__" if source.name == "__init__.py" else name
-            read, imports = _facts(source, inside, source.stat().st_mtime_ns)
-            for key, default in read:
-                found.setdefault(key, []).append(default)
-            waiting += [other for other in imports if other.partition(".")[0] == module.partition(".")[0]]
-    return found
+        if (source := modules.source(name)) is not None:
+            yield name, source
+            waiting += [other for other in _facts_of(name, source)[1] if modules.lie_together(module, other)]
 
 
 def constant(module: str, name: str) -> Any:
     """A literal that stands at the top of a module, read from the source without importing it; None if it does not."""
-    source = _source(module)
+    source = modules.source(module)
     return _constants(source, source.stat().st_mtime_ns).get(name) if source else None
 
 
-def _source(module: str) -> Path | None:
-    """The file of a module. `find_spec` of a dotted name would import its parents, and torch with them."""
-    package, *rest = module.split(".")
-    try:
-        spec = importlib.util.find_spec(package)
-    except ValueError:  # a module that was made by hand
-        return None
-    for part in rest:
-        if spec is None or spec.submodule_search_locations is None:
-            return None
-        package = f"{package}.{part}"
-        spec = PathFinder.find_spec(package, spec.submodule_search_locations)
-    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
-
-
-def _parsed(source: Path) -> ast.Module:
-    try:
-        return ast.parse(source.read_bytes())
-    except SyntaxError as error:
-        raise ConfigError(f"{source}:{error.lineno}: the stage's code can't be read: {error.msg}") from error
+def _facts_of(module: str, source: Path) -> tuple[list[tuple[str, Any]], list[str]]:
+    inside = f"{module}.__init__" if source.name == "__init__.py" else module
+    return _facts(source, inside, source.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=1000)
 def _facts(source: Path, module: str, modified: int) -> tuple[list[tuple[str, Any]], list[str]]:
     """What a file reads from `params`, and which modules it imports; read again once it was modified."""
     found, imports = list[tuple[str, Any]](), list[str]()
-    for node in ast.walk(_parsed(source)):
+    for node in ast.walk(modules.parsed(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             imports += _imported(node, module)
         elif isinstance(node, ast.Call | ast.Subscript | ast.Compare):
@@ -186,7 +172,7 @@ def _facts(source: Path, module: str, modified: int) -> tuple[list[tuple[str, An
 def _constants(source: Path, modified: int) -> dict[str, Any]:
     """The literals that stand at the top of a file, by name; read again once it was modified."""
     found: dict[str, Any] = {}
-    for node in _parsed(source).body:
+    for node in modules.parsed(source).body:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if (literal := _literal(value)) is not COMPUTED:
                 found.setdefault(name, literal)

@@ -1,6 +1,5 @@
 """What a result may depend on besides its config: code, versions, hardware. Recorded, never read back."""
 
-import importlib.util
 import os
 import platform
 import subprocess
@@ -10,6 +9,8 @@ from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from stages import modules
 
 REMEMBERED = 5  # seconds for which git's answer is good: a worker asks after every run
 LONGEST_DIFF = 1 << 20  # bytes
@@ -53,7 +54,7 @@ def code(package: str = "stages") -> dict[str, Any]:
     """
     if baked := os.environ.get("REPRO_COMMIT"):
         return {"commit": baked.removesuffix(DIRTY), "dirty": baked.endswith(DIRTY)}
-    folder = _folder_of(package)
+    folder = modules.folder(package)
     return dict(_state_of_tree(folder, int(time.monotonic() / REMEMBERED))) if folder else {}
 
 
@@ -64,16 +65,11 @@ def diff(package: str = "stages") -> bytes:
     """
     if baked := os.environ.get("REPRO_COMMIT"):
         return BUILT_DIRTY if baked.endswith(DIRTY) else b""
-    folder = _folder_of(package)
+    folder = modules.folder(package)
     found = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--", ":/").encode() if folder else b""
     if len(found) > LONGEST_DIFF:
         return found[:LONGEST_DIFF] + b"\n(cut here)\n"
     return found + b"\n" if found else found
-
-
-def _folder_of(package: str) -> Path | None:
-    spec = importlib.util.find_spec(package)
-    return Path(spec.origin).parent if spec and spec.origin else None
 
 
 @lru_cache(maxsize=8)

@@ -1,13 +1,18 @@
-"""Stages by name: the built-in ones, and those that other packages offer as `repro.stages` entry points."""
+"""Stages by name: the built-in ones, those that other packages offer as `repro.stages` entry points, and by
+`module:function` any function of a module that can be imported."""
 
 import difflib
 import importlib
 import json
+import re
+import time
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages import modules
 from stages.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,6 +23,7 @@ Stage = Callable[["Run"], Mapping[str, int | float] | None]
 BUILT_IN = {
     name: f"stages.{name}:{name}" for name in ("make_dataset", "augment", "train", "predict", "evaluate", "export")
 }
+OWN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 
 @cache
@@ -30,8 +36,10 @@ def locate(name: str, where: str = "config") -> str:
     """The `module:function` of a stage, without importing it.
 
     Raises:
-        ConfigError: there is no such stage; the nearest name is offered.
+        ConfigError: there is no such stage, module or function; the nearest name is offered.
     """
+    if ":" in name:
+        return _checked(name, where)
     if name not in available():
         available.cache_clear()  # a package may have been installed since
     stages = available()
@@ -42,6 +50,23 @@ def locate(name: str, where: str = "config") -> str:
     return stages[name]
 
 
+def _checked(name: str, where: str) -> str:
+    """A `module:function` that stands in a config, if there is such a function."""
+    if not OWN.fullmatch(name):
+        raise ConfigError(f'{where}: "stage": expected a name or module:function, got: {json.dumps(name)}')
+    module, _, function = name.partition(":")
+    if (file := modules.source(module)) is None:
+        raise ConfigError(
+            f'{where}: stage "{name}": no Python module {module} in {Path.cwd()}, on PYTHONPATH or installed; '
+            "submit, and start workers, in the folder where it lies, or set PYTHONPATH"
+        )
+    if function not in (there := modules.names(file)) and "*" not in there:
+        near = difflib.get_close_matches(function, there, n=1)
+        hint = f'did you mean "{module}:{near[0]}"?' if near else "define it there: def stage(run)"
+        raise ConfigError(f'{where}: stage "{name}": {file} has no {function}; {hint}')
+    return name
+
+
 def package(name: str) -> str:
     """The top package of a stage's code."""
     return locate(name).partition(":")[0].partition(".")[0]
@@ -50,12 +75,14 @@ def package(name: str) -> str:
 def load(name: str) -> Stage:
     """The function of a stage; imports its module, torch and all."""
     module, _, function = locate(name).partition(":")
+    if name not in BUILT_IN:
+        modules.compile_own_code()
     stage: Stage = getattr(importlib.import_module(module), function)
     return stage
 
 
-@cache
-def _keys(module: str) -> dict[str, object]:
+@lru_cache(maxsize=100)
+def _keys(module: str, moment: int) -> dict[str, object]:
     from stages.params import known_keys
 
     return known_keys("stages.determinism") | known_keys(module)
@@ -63,7 +90,8 @@ def _keys(module: str) -> dict[str, object]:
 
 def keys(name: str, where: str = "config") -> dict[str, object]:
     """Key -> default of every config key that a stage's code, or the set-up of determinism, reads."""
-    return _keys(locate(name, where).partition(":")[0])
+    # For a second: one submit asks a thousand times; a notebook lives on while somebody edits.
+    return _keys(locate(name, where).partition(":")[0], int(time.monotonic()))
 
 
 def defaults(name: str) -> dict[str, list[object]]:

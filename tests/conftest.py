@@ -13,6 +13,7 @@ from scheduler.mongo import connect
 from scheduler.settings import Settings
 from stages.errors import Unreachable
 from tests import s3
+from tests.needs import need
 
 
 @pytest.fixture(scope="session")
@@ -45,11 +46,7 @@ def moto():
 @pytest.fixture(scope="session")
 def ceph(tmp_path_factory):
     """A real S3 server. Where none can be had, tests skip on a laptop and fail in CI."""
-    if not s3.ceph_is_here():
-        why = f"no radosgw: apt-get install {Path('.ci/packages').read_text()}"
-        if os.environ.get("CI") == "true":
-            raise RuntimeError(why)
-        pytest.skip(why)
+    need(s3.ceph_is_here(), "radosgw")
     server, stop = s3.start_ceph(tmp_path_factory.mktemp("ceph"))
     yield server
     stop()

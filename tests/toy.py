@@ -45,7 +45,7 @@ def slow(run):
     run.progress(1, 2)
     time.sleep(0.3)
     with run.open("deep/noise.bin", "xb") as file:
-        file.write(random.randbytes(20_000))
+        file.write(random.randbytes(run.params.get("bytes", 20_000)))
     return write(run)
 
 
@@ -113,6 +113,18 @@ def sleeps(run):
     time.sleep(run.params.get("seconds", 600))
 
 
+def steps(run):
+    """Holds so many bytes and steps on, 20 times a second at most, until the file named in the config is there."""
+    held = b"x" * run.params.get("bytes", 0)
+    Path(f"{run.params['enough']}.begun").write_text(str(os.getpid()))
+    for step in range(10_000):
+        run.progress(step, 10_000)
+        time.sleep(0.05)
+        if Path(run.params["enough"]).exists():
+            break
+    return {"held": len(held)}
+
+
 def environment(run):
     with run.open("environment.json") as file:
         json.dump(dict(os.environ), file)
@@ -132,7 +144,7 @@ STAGES = (
         meets_no_memory,
         fills_the_disk,
     ),
-    *(opens_what_is_not_there, dies, leaves, sleeps, environment),
+    *(opens_what_is_not_there, dies, leaves, sleeps, steps, environment),
 )
 
 

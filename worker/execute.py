@@ -24,8 +24,10 @@ from stages import files, manifest, provenance, registry
 from stages.errors import StageError, Unreachable
 from stages.execution import Result
 from stages.run import CONFIG, DIFF, LOG, MANIFEST, OWN_FILES
+from worker.cards import Inventory
 from worker.curve import Curve
 from worker.interpreter import Child, Interpreter, Lost, asked_for
+from worker.meter import Meter
 from worker.slots import Slot
 from worker.storage import Store
 from worker.tail import Told, tail
@@ -82,6 +84,7 @@ class Attempt:
     moved: float = field(default_factory=time.monotonic)  # when the stage last said how far it is
     told: Told = field(default_factory=Told)
     curve: Curve = field(default_factory=Curve)
+    meter: Meter = field(default_factory=Meter)
     stopped: Outcome | None = None
     child: Child | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -98,10 +101,16 @@ class Attempt:
         """What a heartbeat tells of it."""
         told: Document = {"cards": list(self.slot.cards)} if self.slot.cards else {}
         told |= {"progress": self.progress} if self.progress else {}
+        told |= {"telemetry": used} if (used := self.meter.now()) else {}
         if self.told.log is not None:
             with contextlib.suppress(FileNotFoundError):  # not begun yet, or over already
                 told["log_tail"] = tail(self.told.log)
         return told
+
+    def look(self, inventory: Inventory) -> None:
+        """At what the stage uses, while it runs."""
+        if self.child is not None and (pid := self.child.pid) is not None:
+            self.meter.look(inventory, self.slot.cards, pid)
 
     def over_limit(self, now: float) -> Document | None:
         """The error of a run past its time limit, or without progress for too long; it would be so again."""
@@ -190,6 +199,8 @@ class Executor:
             last |= line
             if "progress" in line:
                 attempt.progress, attempt.moved = line["progress"], time.monotonic()
+                attempt.meter.heard(line["progress"]["step"], attempt.moved)
+        attempt.meter.peak = max(attempt.meter.peak, last.get("peak", 0))
         return last
 
     def _keep(self, failure: Outcome, location: str, out: Path, log: Path) -> Outcome:
@@ -211,11 +222,11 @@ class Executor:
         self.store.push(location, log.parent, [LOG])
         if result.environment.get("dirty"):
             self.store.create(location, DIFF, provenance.diff(package))
-        run, sources = attempt.run, attempt.sources
+        run, sources, used = attempt.run, attempt.sources, attempt.meter.summary()
         of_sources = {n: {"fingerprint": s["fingerprint"], "location": s["location"]} for n, s in sources.items()}
-        mark = manifest.manifest(attempt.name, run["config"], run["fingerprint"], of_sources, outputs, result)
+        mark = manifest.manifest(attempt.name, run["config"], run["fingerprint"], of_sources, outputs, result, used)
         self.store.create(location, MANIFEST, mark)
-        kept = {"metrics": result.metrics, "params": result.params, "environment": result.environment}
+        kept = {"metrics": result.metrics, "params": result.params, "environment": result.environment, "usage": used}
         return Done(location, kept | bounded(outputs, mark) | ({"unread": result.unread} if result.unread else {}))
 
     def _passed_on(self, attempt: Attempt, result: Result) -> list[dict[str, Any]]:

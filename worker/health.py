@@ -18,7 +18,7 @@ from scheduler.health import Check, attempt, error, ok, warning
 from scheduler.settings import Settings
 from stages import files, provenance
 from stages.errors import Unreachable
-from worker.slots import present_cards
+from worker.cards import Nvml
 from worker.storage import OVERWRITES, PROBES, Store
 
 PACKAGES = ("torch", "numpy", "safetensors")
@@ -140,7 +140,7 @@ def gpus() -> Check:
         models = [str(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
     finally:
         pynvml.nvmlShutdown()
-    return judge_cards(models, len(present_cards()), driver)
+    return judge_cards(models, len(Nvml().cards()), driver)
 
 
 def judge_no_driver(complaint: str, on_the_bus: int) -> Check:
@@ -181,7 +181,7 @@ def _on_the_bus(devices: Path) -> int:
 def _cards_or_none() -> list[str]:
     """The cards that a worker would use; what is wrong with them is said by `gpus`."""
     try:
-        return present_cards()
+        return [card.uuid for card in Nvml().cards()]
     except Exception:
         return []
 

@@ -59,6 +59,11 @@ class Child:
                     yield line
         raise Lost("the interpreter that runs stages died")
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process, and of its group; None before it is known and after it has exited."""
+        return self._pid
+
     def kill(self) -> None:
         """SIGKILL to everything in the child's process group; harmless when it is over."""
         with self._lock:

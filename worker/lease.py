@@ -7,23 +7,22 @@ no longer ours is stopped: somebody else has it, or it was cancelled.
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
-from scheduler import logs, metrics, runs
+from scheduler import runs
 from scheduler.mongo import DriverError, Queue
 from worker.execute import Attempt, Stopped
-from worker.pace import Pace
 
 
 class Keeper(threading.Thread):
-    """Each third of the lease's length: says that the worker is alive, renews every registered attempt's lease.
+    """Renews every registered attempt's lease, each third of its length.
 
-    In between it tells what the runs have printed, and their figures; nothing if there is nothing new.
+    It does nothing else, and each renewal has a connection of its own: a reply that does not come delays no other.
     """
 
-    def __init__(self, db: Queue, lease: float, pace: Pace, announce: Callable[[], None]) -> None:
+    def __init__(self, db: Queue, lease: float) -> None:
         super().__init__(name="lease", daemon=True)
-        self.db, self.lease, self.pace, self.announce = db, lease, pace, announce
+        self.db, self.lease = db, lease
         self._attempts: dict[str, Attempt] = {}
         self._lock = threading.Lock()
         self._ending = threading.Event()
@@ -36,38 +35,24 @@ class Keeper(threading.Thread):
         with self._lock:
             self._attempts.pop(attempt.token, None)
 
+    def attempts(self) -> list[Attempt]:
+        with self._lock:
+            return list(self._attempts.values())
+
     def run(self) -> None:
-        renew_at = time.monotonic() + self.lease / 3
-        while not self._ending.wait(min(self.pace.tell(), max(0.0, renew_at - time.monotonic()))):
-            with self._lock:
-                attempts = list(self._attempts.values())
-            due = time.monotonic() >= renew_at
-            if due:
-                renew_at = time.monotonic() + self.lease / 3
-            # An unreachable server is no loss yet: the next round tries again.
-            for attempt in attempts:
-                with contextlib.suppress(DriverError):
-                    if due:
-                        self._renew(attempt)
-                    self._tell(attempt)
-            if due:
-                with contextlib.suppress(DriverError):
-                    self.announce()
+        due = time.monotonic() + self.lease / 3
+        with ThreadPoolExecutor(thread_name_prefix="lease") as threads:
+            while not self._ending.wait(max(0.0, due - time.monotonic())):
+                due = time.monotonic() + self.lease / 3
+                list(threads.map(self._renew, self.attempts()))
 
     def stop(self) -> None:
         self._ending.set()
 
-    def _tell(self, attempt: Attempt) -> None:
-        if piece := attempt.told.next():
-            logs.append(self.db, attempt.token, piece)
-            attempt.told.passed(piece)
-        if point := attempt.curve.next(attempt.progress, time.monotonic()):
-            metrics.append(self.db, attempt.token, point)
-            attempt.curve.passed(point, time.monotonic())
-
     def _renew(self, attempt: Attempt) -> None:
-        if not runs.renew(self.db, attempt.name, attempt.token, self.lease, attempt.news()):
-            with self._lock:
-                still_ours = attempt.token in self._attempts
-            if still_ours:
-                attempt.stop(Stopped("it was cancelled, or its lease was taken"))
+        with contextlib.suppress(DriverError):  # an unreachable server is no loss yet: the next round tries again
+            if not runs.renew(self.db, attempt.name, attempt.token, self.lease, attempt.news()):
+                with self._lock:
+                    still_ours = attempt.token in self._attempts
+                if still_ours:
+                    attempt.stop(Stopped("it was cancelled, or its lease was taken"))

@@ -1,30 +1,30 @@
 """The worker: claim -> execute -> one transition, until it is told to stop or nothing is left."""
 
 import contextlib
-import random
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from os import getpid
 from types import FrameType
 
 from scheduler import fleet, queries, runs
 from scheduler.mongo import DriverError, Queue, reachable
 from stages.errors import Unreachable
+from worker.cards import Inventory, Nvml, foreign
 from worker.execute import Attempt, Done, Executor, Failed, Faulted, Outcome, Stopped
 from worker.lease import Keeper
 from worker.pace import Pace
 from worker.prefetch import Prefetcher
 from worker.report import Report
 from worker.slots import Slots
+from worker.teller import Teller
 from worker.wake import Bell, Waker
 
 ASIDE = 10.0  # seconds for which cards are kept free for a big run, if this is not said again
 LINGER = 5.0  # seconds for which a worker that was idle follows the news of runs, however busy it is
+LOOK = 0.5  # seconds between looks for what others compute on our cards
 TICK = 0.2  # seconds between refreshes of what is shown
 HANDED_BACK = Stopped("handed back", hand_back=True)
 
@@ -37,12 +37,14 @@ class Options:
         burst: when nothing is left to do.
         max_runs: after so many runs.
         max_idle: after so long without a run.
+        only_idle: cards on which somebody else computes are left alone as long as he does.
     """
 
     burst: bool = False
     max_runs: int | None = None
     max_idle: float | None = None
     lease: float = 30.0
+    only_idle: bool = False
 
 
 class Worker:
@@ -55,13 +57,16 @@ class Worker:
         slots: Slots,
         options: Options,
         report: Report,
+        inventory: Inventory | None = None,
         beat: Callable[[], None] | None = None,
     ) -> None:
         self.db, self.executor, self.slots, self.options, self.report = db, executor, slots, options, report
+        self.inventory = inventory or Nvml()
         self._beat = beat  # called at every turn of the loop
-        self.name = f"{socket.gethostname()}:{getpid()}"
+        self.name = fleet.name_here()
         self._pace = Pace()
-        self.keeper = Keeper(db, options.lease, self._pace, self._announce)
+        self.keeper = Keeper(db, options.lease)
+        self._teller = Teller(db, options.lease, self._pace, self.inventory, self._announce, self.keeper.attempts)
         self._running: dict[Future[Outcome], Attempt] = {}
         self._bell = Bell()  # a run has ended, or something else is worth a look
         self._waker = Waker(db, self._bell, self._pace)
@@ -69,6 +74,11 @@ class Worker:
         self._again = self._pace.poll()  # seconds between looks for a run that fits, should the bell not ring before
         self._look_at = 0.0
         self._aside = False  # this worker keeps cards free for a run that needs more
+        self._avoid_at = 0.0
+        present = [card.uuid for card in self.inventory.cards()] if slots.all_cards else []
+        self._numbers = [present.index(card) for card in slots.all_cards]
+        self._fleet = 0  # workers, when it was last asked who else has our cards
+        self._sharing: set[str] = set()  # who has, and has been told of
         self._healed_at = 0.0
         self._interrupts = 0
         self._drained = False
@@ -84,6 +94,7 @@ class Worker:
         )
         self._announce()
         self.keeper.start()
+        self._teller.start()
         self._waker.start()
         threads = ThreadPoolExecutor(self.slots.size + 1, thread_name_prefix="run")
         if not self.options.burst:
@@ -97,15 +108,28 @@ class Worker:
             self._waker.stop()
             self._prefetcher.stop()
             self.keeper.stop()
+            self._teller.stop()
             with contextlib.suppress(DriverError):
                 fleet.depart(self.db, self.name)
 
     def _announce(self) -> None:
-        has = self.slots.all_cards, self.slots.all_cpus
-        self._drained = fleet.announce(self.db, self.name, *has, self.options.lease)
+        has, avoided = (self.slots.all_cards, self.slots.all_cpus), self.slots.avoided
+        self._drained = fleet.announce(self.db, self.name, *has, self.options.lease, self._numbers, avoided)
         self._pace.workers = max(1, fleet.size(self.db))
         if self._drained:
             self._bell.set()
+        self._tell_who_shares()
+
+    def _tell_who_shares(self) -> None:
+        """Each worker that was given a card of ours too is told of once; asked only if somebody came or left."""
+        if not self.slots.all_cards or self._fleet == self._pace.workers:
+            return
+        self._fleet = self._pace.workers
+        shared = queries.sharing(self.db, self.slots.all_cards)
+        found = {name for names in shared.values() for name in names} - {self.name}
+        if found - self._sharing:
+            self.report.say(f"warning: {fleet.describe_sharing(shared)}")
+        self._sharing = found
 
     def _step_or_wait_for_the_server(self, threads: ThreadPoolExecutor) -> bool:
         """Runs go on while MongoDB is away; what has ended is delivered when it is back."""
@@ -131,6 +155,9 @@ class Worker:
 
     def _start_what_fits(self, threads: ThreadPoolExecutor) -> None:
         while self._may_claim() and time.monotonic() >= self._look_at:
+            self._avoid_what_others_use()
+            if not self.slots.fitting():
+                break
             if attempt := self._claim():
                 self._start(threads, attempt)
             else:
@@ -139,7 +166,15 @@ class Worker:
                 self._waker.listen(self._again + LINGER)
 
     def _may_claim(self) -> bool:
-        return not self._leaving() and bool(self.slots.fitting())
+        return not self._leaving() and bool(self.slots.fitting() or self.slots.avoided)
+
+    def _avoid_what_others_use(self) -> None:
+        # Not while a claim may have been made for cards that were free when it was asked for.
+        if not self.options.only_idle or self._token or time.monotonic() < self._avoid_at:
+            return
+        self._avoid_at = time.monotonic() + LOOK
+        groups = {attempt.child.pid for attempt in self._running.values() if attempt.child and attempt.child.pid}
+        self.slots.avoid(foreign(self.inventory, self.slots.all_cards, groups, self.slots.used))
 
     def _leaving(self) -> bool:
         enough = self.options.max_runs is not None and self._claimed >= self.options.max_runs
@@ -163,7 +198,7 @@ class Worker:
 
     def _heal(self) -> None:
         """What a worker that died has left undone."""
-        runs.shorten_leases(self.db, self.options.lease)
+        runs.shorten_waits(self.db, self.options.lease)
         if expired := runs.expire(self.db):
             self.report.expired(expired)
         runs.release_children(self.db, queries.ready_sources(self.db))
@@ -186,12 +221,12 @@ class Worker:
     def _claimable(self) -> list[int]:
         """The GPU counts to claim now. While some cards are busy and the first in line needs more than are free,
         smaller runs must not keep taking the cards that it waits for: one worker keeps its own free for it."""
-        free, cards = self.slots.fitting(), len(self.slots.all_cards)
+        free, reach = self.slots.fitting(), self.slots.within_reach()
         self._aside = False
-        if not 0 < len(self.slots.cards) < cards:
+        if not any(free) or not self.slots.used or reach == 1:
             return free
-        first = queries.first_in_line(self.db, range(1, cards + 1))
-        too_big = first is not None and first["gpus"] > len(self.slots.cards)
+        first = queries.first_in_line(self.db, range(1, reach + 1))
+        too_big = first is not None and first["gpus"] not in free
         self._aside = first is not None and too_big and runs.set_aside(self.db, first["_id"], self.name, ASIDE)
         return [count for count in free if count == 0] if self._aside else free
 
@@ -267,14 +302,9 @@ def settle(db: Queue, attempt: Attempt, outcome: Outcome) -> Outcome:
         case Failed(error=error):
             accepted = runs.fail(db, name, token, error)
         case Faulted(error=error):
-            accepted = runs.fail(db, name, token, error, backoff(attempt.run["attempts"]))
+            accepted = runs.fail(db, name, token, error, again=True)
         case Stopped(hand_back=True):
             accepted = runs.hand_back(db, name, token)
         case Stopped():
             return outcome
     return outcome if accepted else Stopped("its lease was taken; the result was dropped")
-
-
-def backoff(attempts: int) -> float:
-    """Seconds until the next attempt: exponential, with jitter so that many do not come back at once."""
-    return float(runs.BACKOFF * 2 ** (attempts - 1) * random.uniform(0.5, 1.5))

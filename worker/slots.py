@@ -1,8 +1,8 @@
-"""Places for runs on this machine: cards by UUID, and places for runs that need no card."""
+"""Places for runs on this machine: cards by UUID, whole or in shares, and places for runs that need no card."""
 
-import os
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from threading import Lock
 
 from stages.errors import ConfigError
@@ -20,45 +20,82 @@ class Slot:
         return {"CUDA_VISIBLE_DEVICES": ",".join(self.cards)}
 
 
-@dataclass
 class Slots:
-    """A pool that hands out slots; `gpus` of a config says how many cards, 0 takes a place without any."""
+    """A pool that hands out slots; `gpus` of a config says how many cards, 0 takes a place without any.
 
-    cards: list[str]
-    cpus: int
-    _lock: Lock = field(default_factory=Lock)
+    A run of one card takes a share of it, of which each card has `per_gpu`; a run of more takes whole cards, of which
+    nobody has a share. What somebody else uses (`avoid`) is handed out to nobody.
+    """
 
-    def __post_init__(self) -> None:
-        self.all_cards = tuple(self.cards)
-        self.all_cpus = self.cpus
+    def __init__(self, cards: Sequence[str], cpus: int, per_gpu: int = 1) -> None:
+        self.all_cards, self.all_cpus, self.per_gpu = tuple(cards), cpus, per_gpu
+        self._cpus = cpus
+        self._shares = dict.fromkeys(self.all_cards, 0)  # of each card, how many are handed out
+        self._avoided: frozenset[str] = frozenset()
+        self._lock = Lock()
 
     @property
     def size(self) -> int:
-        return len(self.all_cards) + self.all_cpus
+        """The most runs that can be here at once."""
+        return len(self.all_cards) * self.per_gpu + self.all_cpus
+
+    @property
+    def used(self) -> list[str]:
+        """The cards that runs of ours have, or have a share of."""
+        with self._lock:
+            return [card for card, shares in self._shares.items() if shares]
+
+    @property
+    def avoided(self) -> list[str]:
+        with self._lock:
+            return [card for card in self.all_cards if card in self._avoided]
+
+    def avoid(self, cards: Collection[str]) -> None:
+        """From now on these are somebody else's, and no others are."""
+        with self._lock:
+            self._avoided = frozenset(cards)
 
     def fitting(self) -> list[int]:
         """The values of `gpus` that could start now."""
         with self._lock:
-            return [*([0] if self.cpus else []), *range(1, len(self.cards) + 1)]
+            most = len(self._whole()) or int(bool(self._with_room()))
+            return [*([0] if self._cpus else []), *range(1, most + 1)]
+
+    def within_reach(self) -> int:
+        """How many cards one run could get if all of ours had ended."""
+        return len(self.all_cards) - len(self.avoided)
 
     def possible(self) -> list[int]:
         """The values of `gpus` that could start here at all."""
         return [*([0] if self.all_cpus else []), *range(1, len(self.all_cards) + 1)]
 
     def take(self, gpus: int) -> Slot:
+        """A slot for so many cards, which must be one of `fitting`."""
         with self._lock:
             if gpus == 0:
-                self.cpus -= 1
+                self._cpus -= 1
                 return Slot()
-            taken, self.cards = self.cards[:gpus], self.cards[gpus:]
-            return Slot(tuple(taken))
+            if gpus == 1:
+                card = min(self._with_room(), key=self._shares.__getitem__)  # runs slow each other down: spread them
+                self._shares[card] += 1
+                return Slot((card,))
+            taken = tuple(self._whole()[:gpus])
+            self._shares |= dict.fromkeys(taken, self.per_gpu)
+            return Slot(taken)
 
     def give_back(self, slot: Slot) -> None:
         with self._lock:
-            if slot.cards:
-                self.cards = [card for card in self.all_cards if card in self.cards or card in slot.cards]
-            else:
-                self.cpus += 1
+            if not slot.cards:
+                self._cpus += 1
+            for card in slot.cards:
+                self._shares[card] -= 1 if len(slot.cards) == 1 else self.per_gpu
+
+    def _whole(self) -> list[str]:
+        """The cards of which nobody has a share."""
+        return [card for card, shares in self._shares.items() if not shares and card not in self._avoided]
+
+    def _with_room(self) -> list[str]:
+        return [card for card, shares in self._shares.items() if shares < self.per_gpu and card not in self._avoided]
 
 
 def choose(wanted: str, present: list[str]) -> list[str]:
@@ -81,28 +118,3 @@ def choose(wanted: str, present: list[str]) -> list[str]:
     if wrong := [index for index in indices if not 0 <= index < len(present)]:
         raise ConfigError(f"--gpus {wanted}: no card {wrong[0]}; this machine has 0 to {len(present) - 1}")
     return [present[index] for index in dict.fromkeys(indices)]
-
-
-def present_cards() -> list[str]:
-    """UUIDs of the NVIDIA cards that this process may use, in the driver's order; empty without a driver."""
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return []
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        uuids = [str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
-    finally:
-        pynvml.nvmlShutdown()
-    return _visible(uuids, os.environ.get("CUDA_VISIBLE_DEVICES"))
-
-
-def _visible(uuids: list[str], allowed: str | None) -> list[str]:
-    """What a scheduler such as SLURM left of the machine's cards."""
-    if allowed is None:
-        return uuids
-    words = [word.strip() for word in allowed.split(",") if word.strip()]
-    found = [uuids[int(w)] if w.isdigit() and int(w) < len(uuids) else w for w in words]
-    return [uuid for uuid in found if uuid in uuids]

@@ -175,6 +175,12 @@ class Store:
         Raises:
             Unreachable: the store can't be written, or gives back other bytes than were written.
         """
+        try:
+            return self._probe()
+        except OSError as error:  # of a folder
+            raise Unreachable(f"{self.url} can't be written: {error.strerror or error}; see REPRO_STORE") from None
+
+    def _probe(self) -> bool:
         key, first, second = f"{PROBES}/{secrets.token_hex(8)}", secrets.token_bytes(32), secrets.token_bytes(32)
         self.objects.create(key, first)
         try:

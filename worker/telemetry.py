@@ -55,7 +55,7 @@ class Figures:
             buckets=TRANSFER_SECONDS,
             registry=self.registry,
         )
-        self.places.labels("card").set(len(slots.all_cards))
+        self.places.labels("card").set(slots.size - slots.all_cpus)
         self.places.labels("cpu").set(slots.all_cpus)
 
 

@@ -33,6 +33,8 @@ LIBRARIES = (
 
 def main() -> None:
     requests = socket.socket(fileno=int(sys.argv[1]))
+    with contextlib.suppress(FileNotFoundError):  # the folder was removed
+        sys.path.append(os.getcwd())  # noqa: PTH109 - the worker's: a config may name a stage in a file there
     _preload()
     code_as_of = child.modification_times("stages")
     try:
@@ -45,13 +47,14 @@ def main() -> None:
 def _preload() -> None:
     for name in LIBRARIES:
         importlib.import_module(name)
-    from stages import determinism, execution, provenance, registry  # noqa: F401
+    from stages import determinism, execution, modules, provenance, registry  # noqa: F401
     from stages.params import Params
 
     # What these import and look up when they are first called: here once, instead of in every child.
     for stage in registry.BUILT_IN:
         with contextlib.suppress(Exception):  # half-edited code is the affair of the run that wants it
             registry.load(stage)
+    modules.compile_own_code()
     provenance.versions()
     for _ in range(2):  # the second time looks at the libraries that the first has loaded
         determinism.apply(Params({}))
@@ -125,12 +128,13 @@ def _start(requests: socket.socket, children: dict[int, int], code_as_of: dict[P
 
 def _reap(children: dict[int, int]) -> None:
     while children:
-        pid, status = os.waitpid(-1, os.WNOHANG)
+        pid, status, used = os.wait4(-1, os.WNOHANG)
         if pid == 0:
             return
         _kill_group(pid)  # what the stage itself started must not outlive it
         report = children.pop(pid)
-        _say(report, {"exit": os.waitstatus_to_exitcode(status)})
+        peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # bytes, of it and what it waited for
+        _say(report, {"exit": os.waitstatus_to_exitcode(status), "peak": peak})
         os.close(report)
 
 

@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from scheduler.mongo import Queue
     from scheduler.queries import Only
 
-COLUMNS = ("NAME", "STAGE", "STATE", "SOURCE", "WORKER", "GPU", "PROGRESS", "ETA", "TRIES", "AGE", "WHAT")
-EXPENDABLE = ("TRIES", "AGE", "SOURCE", "STAGE", "WORKER", "ETA", "GPU")  # on a narrow terminal, in this order
+COLUMNS = (
+    *("NAME", "STAGE", "STATE", "SOURCE", "WORKER", "GPU", "PROGRESS", "ETA", "SPEED", "LOAD"),
+    *("TRIES", "AGE", "WHAT"),
+)
+EXPENDABLE = (  # on a narrow terminal, in this order
+    *("TRIES", "AGE", "SOURCE", "LOAD", "STAGE", "SPEED", "WORKER", "ETA", "GPU"),
+)
 REFRESH = 1.0  # seconds
 BAR = 10  # characters
 COLOURS = {"running": "cyan", "done": "green", "failed": "red", "cancelled": "bright_black", "held": "yellow"}
@@ -67,11 +72,14 @@ def _once(db: "Queue", only: "Only", limit: int, as_json: bool) -> None:
     found = queries.listing(db, only, limit)
     reasons, counts = queries.why_waiting(db, found), queries.counts(db)
     if as_json:
-        dump({"counts": counts, "runs": [run | {"why": reasons.get(run["_id"])} for run in found]})
+        told = [run | {"why": reasons.get(run["_id"])} for run in found]
+        dump({"counts": counts, "shared_cards": queries.sharing(db), "runs": told})
         return
     if found:
         table(COLUMNS, _rows(db, found, reasons, server_time(db)), _paint, EXPENDABLE)
     click.echo(_summary(counts), err=bool(found))
+    for line in _warnings(db):
+        click.echo(line, err=True)
 
 
 def _watch(db: "Queue", only: "Only", limit: int) -> None:
@@ -101,7 +109,13 @@ def _screen(db: "Queue", only: "Only", limit: int) -> "RenderableType":
     found, now = queries.listing(db, only, limit), server_time(db)
     rows = _rows(db, found, queries.why_waiting(db, found), now)
     told = f"{_summary(queries.counts(db))}   {now:%H:%M:%S} UTC, Ctrl-C leaves"
-    return Group(told, "", grid(COLUMNS, rows, Console().width, _paint, EXPENDABLE))
+    return Group(told, *_warnings(db), "", grid(COLUMNS, rows, Console().width, _paint, EXPENDABLE))
+
+
+def _warnings(db: "Queue") -> list[str]:
+    from scheduler import fleet, queries
+
+    return [f"warning: {fleet.describe_sharing(shared)}"] if (shared := queries.sharing(db)) else []
 
 
 def _summary(counts: dict[str, int]) -> str:
@@ -117,8 +131,9 @@ def _rows(db: "Queue", found: Sequence[dict[str, Any]], reasons: dict[str, str],
 
 
 def _row(run: dict[str, Any], workers: dict[str, Any], reasons: dict[str, str], now: "datetime") -> list[str]:
-    from repro.display import duration
+    from repro.display import duration, load, speed
 
+    used = run.get("telemetry", {})
     since = run.get("finished_at") or run["submitted_at"]
     worker = (run.get("lease") or {}).get("worker", "")
     return [
@@ -127,18 +142,21 @@ def _row(run: dict[str, Any], workers: dict[str, Any], reasons: dict[str, str], 
         "held" if run["held"] and run["state"] in ("waiting", "pending") else run["state"],
         ",".join(run["sources"]),
         worker,
-        _cards(run.get("cards", ()), workers.get(worker, {}).get("cards", [])),
+        _cards(run.get("cards", ()), workers.get(worker, {})),
         _progress(run),
         _eta(run, now),
+        speed(used),
+        load(used),
         str(run["attempts"] or ""),
         duration((now - since).total_seconds()),
         reasons.get(run["_id"]) or _result(run),
     ]
 
 
-def _cards(used: Sequence[str], present: Sequence[str]) -> str:
-    """The cards by their places in the worker's list, which are what its user calls them."""
-    return ",".join(str(present.index(card)) if card in present else card[:12] for card in used)
+def _cards(used: Sequence[str], worker: dict[str, Any]) -> str:
+    """The cards by the numbers that their worker's user calls them by."""
+    numbers = dict(zip(worker.get("cards", ()), worker.get("numbers", ()), strict=False))
+    return ",".join(str(numbers.get(card, card[:12])) for card in used)
 
 
 def _progress(run: dict[str, Any]) -> str:

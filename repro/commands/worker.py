@@ -11,6 +11,9 @@ from repro.options import Size, needs_metrics
 @click.command(epilog="Example: repro worker --gpus 0,1 --cpus 2")
 @click.option("--gpus", default="all", show_default=True, metavar="0,1|all|none", help="Cards to use.")
 @click.option("--cpus", type=click.IntRange(min=0), default=1, show_default=True, help="Runs without a card at once.")
+@click.option("--per-gpu", type=click.IntRange(min=1), default=1, show_default=True, metavar="K",
+              help="Runs of one card that share it.")  # fmt: skip
+@click.option("--only-idle", is_flag=True, help="Leave a card alone while somebody else computes on it.")
 @click.option("--burst", is_flag=True, help="Leave when nothing is left to do.")
 @click.option("--max-runs", type=click.IntRange(min=1), help="Leave after so many runs.")
 @click.option("--max-idle", type=click.FloatRange(min=0), metavar="SECONDS", help="Leave after so long without a run.")
@@ -23,6 +26,8 @@ from repro.options import Size, needs_metrics
 def worker(
     gpus: str,
     cpus: int,
+    per_gpu: int,
+    only_idle: bool,
     burst: bool,
     max_runs: int | None,
     max_idle: float | None,
@@ -34,14 +39,16 @@ def worker(
     from scheduler import fleet, logs, metrics, runs
     from scheduler.mongo import connect
     from scheduler.settings import Settings
+    from worker.cards import Nvml
     from worker.execute import Executor
     from worker.interpreter import Interpreter
     from worker.loop import Options, Worker
     from worker.report import Bars, Lines, Report
-    from worker.slots import Slots, choose, present_cards
+    from worker.slots import Slots, choose
     from worker.storage import OVERWRITES, Store
 
-    slots = Slots(choose(gpus, present_cards()), cpus)
+    inventory = Nvml()
+    slots = Slots(choose(gpus, [card.uuid for card in inventory.cards()]), cpus, per_gpu)
     if not slots.size:
         raise click.UsageError("nothing to run on: no card is here and --cpus is 0")
     settings = Settings.read()
@@ -66,6 +73,7 @@ def worker(
     try:
         with Interpreter() as interpreter:
             executor = Executor(store, settings.home, settings.data, interpreter)
-            Worker(db, executor, slots, Options(burst, max_runs, max_idle, lease), report, beat).run()
+            options = Options(burst, max_runs, max_idle, lease, only_idle)
+            Worker(db, executor, slots, options, report, inventory, beat).run()
     finally:
         report.close()

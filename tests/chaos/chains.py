@@ -11,6 +11,7 @@ from tests.chaos import objects
 from tests.worker.conftest import Bench
 
 LINKS = "abc"
+SMALL, LARGE = 20_000, 9 << 20  # bytes of an output; the large ones go to S3 in parts
 CLAIMABLE = 4  # runs that are kept so, besides those that a fault has put off
 
 
@@ -22,7 +23,8 @@ def write(folder, chain):
     """The config files of a chain; the path of its last one, which names the others."""
     source = None
     for number, name in enumerate(names(chain)):
-        config = {"stage": "toy_slow", "seed": 3 * chain + number, "text": f"{name};"}
+        size = LARGE if chain % 5 == number == 0 else SMALL
+        config = {"stage": "toy_slow", "seed": 3 * chain + number, "text": f"{name};", "bytes": size}
         path = folder / f"{name}.json"
         path.write_text(json.dumps(config | ({"source": source} if source else {})))
         source = name

@@ -89,9 +89,9 @@ def check_folders(final: Final) -> list[str]:
 
 
 def check_write_once(history: History, final: Final) -> list[str]:
-    """No object changed, or went, after its first successful write."""
+    """No object changed, or went, after its first successful write; but for probes, which who made them removes."""
     first, found = {}, []
-    seen = [(w.path, w.sha256) for w in history.written]
+    seen = [(w.path, w.sha256) for w in history.written if not w.path.startswith(".")]
     for path, digest in [*seen, *((path, final.objects.get(path)) for path, _ in seen)]:
         if first.setdefault(path, digest) != digest:
             found.append(f"{path}: was {first[path]}, is {digest or 'gone'}")
@@ -165,7 +165,10 @@ def _may_be_late(history, worker, at):
 
 
 def check_leftovers(after: Final) -> list[str]:
-    """After gc nothing unreferenced is left: each folder is named by a document or by another folder's manifest."""
+    """After gc nothing unreferenced is left: each folder is named by a document or by another folder's manifest.
+
+    Nor is an upload that nobody will end: no worker runs any more.
+    """
     named = set()
     for run in after.runs.values():
         outputs = [output["location"] for output in run.get("outputs", ()) if "location" in output]
@@ -176,7 +179,8 @@ def check_leftovers(after: Final) -> list[str]:
         named |= {source["location"] for source in manifest["sources"].values()}
         named |= {output["location"] for output in manifest["outputs"] if "location" in output}
     folders = {after.path_of(url).partition("/")[0] for url in named if url}
-    return [f"{folder}: nothing refers to it" for folder in sorted(after.folders - folders)]
+    found = [f"{folder}: nothing refers to it" for folder in sorted(after.folders - folders)]
+    return found + [f"{path}: its upload was not ended" for path in sorted(after.uploads)]
 
 
 RESULT = ("config", "fingerprint", "params", "metrics")  # of a document: what describes the result, and the outputs

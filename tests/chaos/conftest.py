@@ -2,12 +2,19 @@
 
 import pytest
 
-from tests.chaos import figures
+from tests.chaos import clock, figures
+from tests.needs import need
 from tests.worker.conftest import bench, interpreter, toy_path
 
 __all__ = ["bench", "interpreter", "toy_path"]
 
 STORMS, LINES = pytest.StashKey[list[figures.Figures]](), pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(scope="session")
+def wrong_clocks():
+    """That programs can be given one."""
+    need(clock.library() is not None, "libfaketime")
 
 
 @pytest.fixture

@@ -84,6 +84,7 @@ class Final:
     folders: set[str]
     manifests: dict[str, Document]  # folder -> what its run.json says
     root: str  # the store's URL
+    uploads: set[str]  # paths of objects whose upload was begun and not ended; nobody sees them
 
     def path_of(self, url: str) -> str:
         """The path of an object or a folder, from its URL."""

@@ -134,13 +134,20 @@ class HttpFaults(Faults):
         "503",
     )
 
+    def cut(self) -> None:
+        """Cut all connections, whatever is under way; a request that was passed on is applied nevertheless."""
+        self._loop.call_soon_threadsafe(lambda: [transport.abort() for transport in self._transports()])
+
+    def _transports(self):
+        return [handler.transport for handler in self._runner.server.connections if handler.transport is not None]
+
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[int]:
         from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
 
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        runner = self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         async with ClientSession(
             connector=TCPConnector(limit=0),
@@ -156,6 +163,12 @@ class HttpFaults(Faults):
                 await runner.cleanup()
 
     async def _handle(self, request):
+        try:
+            return await self._meet(request)
+        except ConnectionResetError:  # the client has hung up
+            return _hang_up(request)
+
+    async def _meet(self, request):
         from aiohttp import web
 
         body = await request.content.read()

@@ -98,9 +98,14 @@ class ReplicaSet:
             client.admin.command("replSetStepDown", 5, secondaryCatchUpPeriodSecs=3, force=True)
 
     def step_up(self, member):
-        """Make a certain member primary; an election may go otherwise."""
-        with member.client() as client, contextlib.suppress(AutoReconnect, OperationFailure):
-            client.admin.command("replSetStepUp")
+        """Make a certain member primary; asks again if an election goes otherwise."""
+
+        def has_won():
+            with member.client() as client, contextlib.suppress(AutoReconnect, OperationFailure):
+                client.admin.command("replSetStepUp")
+            return member.says().get("isWritablePrimary")
+
+        self._wait(has_won, "the member does not become primary")
 
     def kill_primary(self):
         """kill -9, and a new start of it once there is another one; a set of three bears one that is missing."""

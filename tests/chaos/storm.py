@@ -2,7 +2,8 @@
 
 A seed decides the order of the faults, who is struck, and in which runs the workers are killed at the labelled
 steps: at every step, in each storm. A clock that is wrong is no event: one worker and one mongod have one all the
-time, and the mongod's becomes the queue's when it is primary.
+time, and the mongod's becomes the queue's when it is primary. A storm is long or short by its number of chains; all
+faults strike in each.
 """
 
 import os
@@ -10,14 +11,13 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from contextlib import ExitStack
 
 from scheduler.mongo import connect
 from scheduler.settings import Settings
 from tests.chaos import chains, clock, objects
-from tests.chaos.faults import FAULTS, LAST
+from tests.chaos.faults import FAULTS, LAST, wait_until
 from tests.chaos.fleet import ROOT, Fleet
 from tests.chaos.recorder import Recorder
 from tests.chaos.servers import ReplicaSet
@@ -26,15 +26,17 @@ from tests.worker.steps import STEPS
 
 LEASE = 6.0
 SKEW = 90.0  # seconds by which two clocks are wrong
-CHAINS = 50  # at least
-PATIENCE = 180.0  # seconds for the queue to get ahead in spite of a fault
 
 
 class Storm:
-    """Servers, disks, workers and a recorder, from `with` on."""
+    """Servers, a disk, workers and a recorder, from `with` on; results go to `store`, a Place (stores.py).
 
-    def __init__(self, folder, toy_path, seed):
+    It is over when every fault has struck and all is done that was submitted, `chains` at least.
+    """
+
+    def __init__(self, folder, toy_path, seed, store, chains):
         self.folder, self.toy_path, self.chance = folder, toy_path, random.Random(seed)
+        self.store, self.chains = store, chains
         self.log, self.strikes, self.configs = (folder / name for name in ("workers.log", "strikes", "configs"))
         self.struck = Counter()
 
@@ -48,22 +50,20 @@ class Storm:
         self._stack.close()
 
     def _start(self, stack):
-        self.disk = stack.enter_context(small_disk(self.folder / "store-disk", megabytes=512))
-        self.home = stack.enter_context(small_disk(self.folder / "home-disk", megabytes=32))
+        self.home = stack.enter_context(small_disk(self.folder / "home-disk", megabytes=128))
         self.servers = stack.enter_context(ReplicaSet(self.folder / "mongo", SKEW))
         self._plan_kills()
-        self.environment = dict(os.environ) | {
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("REPRO_")}
+        self.environment = kept | self.store.environment
+        self.environment |= {
             "REPRO_MONGO_URL": self.servers.url,
-            "REPRO_STORE": str(self.disk.folder / "store"),
             "REPRO_HOME": str(self.folder / "home"),
             "PYTHONPATH": str(self.toy_path),
             "STRIKES": str(self.strikes),
         }
-        settings = Settings.read(self.environment)
-        self.objects = objects.LocalObjects(settings.store)
-        self.recorder = stack.enter_context(Recorder(self.servers.url, "repro", self.objects, LEASE))
+        self.recorder = stack.enter_context(Recorder(self.servers.url, "repro", self.store.objects, LEASE))
         self.history = self.recorder.history
-        self.db = connect(settings)
+        self.db = connect(Settings.read(self.environment))
         stack.callback(self.db.client.close)
         seats = [{}, {"REPRO_HOME": str(self.home.folder / "home")}, clock.environment(SKEW)]
         self.fleet = Fleet(self.history, [self.environment | seat for seat in seats], self.log)
@@ -72,17 +72,18 @@ class Storm:
     def _plan_kills(self):
         """One run for every labelled step, in which its worker is killed there."""
         self.strikes.mkdir()
-        for step, chain in zip(STEPS, self.chance.sample(range(CHAINS // 2), len(STEPS)), strict=True):
-            (self.strikes / f"{step}@{self.chance.choice(chains.LINKS)}{chain}").touch()
+        early = [name for chain in range(self.chains // 2) for name in chains.names(chain)]
+        for step, run in zip(STEPS, self.chance.sample(early, len(STEPS)), strict=True):
+            (self.strikes / f"{step}@{run}").touch()
 
     def rage(self):
         """Submit, and let every fault strike, until all that was submitted is done."""
         self.configs.mkdir()
-        submitter = chains.Submitter(self.db, self.configs, self.history, CHAINS)
+        submitter = chains.Submitter(self.db, self.configs, self.history, self.chains)
         submitter.start()
-        ended = 0
-        for fault in (*self.chance.sample(FAULTS, len(FAULTS)), LAST):
-            ended = self._wait_until_done(ended + self.chance.randrange(8))
+        ended, faults = 0, (*FAULTS, *self.store.faults)
+        for fault in (*self.chance.sample(faults, len(faults)), LAST):
+            ended = self._wait_until_done(ended + self.chance.randrange(1 + 6 * self.chains // len(faults)))
             self.struck[fault.__name__.replace("_", " ")] += 1
             fault(self)
         submitter.enough()
@@ -98,16 +99,11 @@ class Storm:
 
     def _wait_until_done(self, goal):
         """Until so many runs are done; returns how many there are."""
-        deadline = time.monotonic() + PATIENCE
-        done = {e.name for e in self.history.events if e.run and e.run["state"] == "done"}
-        heard = len(self.history.events)
-        while len(done) < goal:
-            assert time.monotonic() < deadline, f"only {len(done)} of {goal} runs are done"
-            time.sleep(0.1)
-            fresh = self.history.events[heard:]
-            heard += len(fresh)
-            done |= {e.name for e in fresh if e.run and e.run["state"] == "done"}
-        return len(done)
+        wait_until(lambda: self._done() >= goal, f"less than {goal} runs are done")
+        return self._done()
+
+    def _done(self):
+        return len({event.name for event in self.history.events if event.run and event.run["state"] == "done"})
 
     def calm(self):
         """End the workers and the recording; returns how everything stands, before `gc` and after it."""
@@ -115,7 +111,7 @@ class Storm:
         assert set(codes) <= {0, -signal.SIGTERM}, text[-3000:]  # -SIGTERM: it had only just been started
         assert "Traceback" not in text, text[text.index("Traceback") :][:3000]
         self.recorder.close()
-        before = objects.final(self.db, self.objects)
+        before = objects.final(self.db, self.store.objects)
         command = [sys.executable, "-m", "repro", "gc", "--delete", "--older-than", "0"]
         subprocess.run(command, env=self.environment, cwd=ROOT, check=True, capture_output=True, timeout=120)
-        return before, objects.final(self.db, self.objects)
+        return before, objects.final(self.db, self.store.objects)

@@ -4,10 +4,12 @@ import http.client
 import http.server
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.chaos.proxy import HttpFaults
+from tests.worker.test_worker import wait_for
 
 
 class Objects(http.server.BaseHTTPRequestHandler):
@@ -129,6 +131,18 @@ def test_while_it_refuses_nothing_passes(proxy, kept):
     proxy.forget()
     assert ask(proxy, "PUT", "/b/a", b"1")[0] == 200
     assert len(kept) == 1
+
+
+def test_what_is_under_way_can_be_cut_and_is_applied_nevertheless(proxy, kept):
+    proxy.next("stall", seconds=0.5)
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(ask, proxy, "PUT", "/b/a", b"1")
+        wait_for(lambda: proxy.struck)
+        proxy.cut()
+        with pytest.raises(ConnectionError):
+            asked.result()
+    wait_for(lambda: kept)
+    assert ask(proxy, "GET", "/b/a")[1] == b"1"
 
 
 def test_a_client_that_waits_for_100_continue_is_told_so(proxy, kept):

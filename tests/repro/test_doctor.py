@@ -12,8 +12,8 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect
 
+from scheduler import fleet, mongod, runs
 from scheduler import health as mongo
-from scheduler import mongod, runs
 from scheduler.settings import Settings
 from stages.errors import Unreachable
 from worker import health as machine
@@ -49,6 +49,14 @@ def test_all_is_well_and_nothing_is_left_behind(doctor, database, settings_envir
     assert list(database.settings.find()) == []
     for folder in ("REPRO_STORE", "REPRO_HOME"):
         assert [path for path in Path(settings_environment[folder]).rglob("*") if path.name != "work"] == []
+
+
+def test_a_card_of_two_workers(doctor, database):
+    fleet.announce(database, "box:1", ["GPU-a", "GPU-b"], 1)
+    assert doctor()[0]["cards"]["state"] == "ok"
+    fleet.announce(database, "box:2", ["GPU-b"], 1)
+    found = doctor()[0]["cards"]
+    assert (found["state"], found["found"]) == ("warning", "a card is used by two workers: GPU-b by box:1 and box:2")
 
 
 def test_one_plain_line_a_check_in_a_pipe(cli):

@@ -15,6 +15,7 @@ import time
 import pyte
 import pytest
 
+from repro import display
 from scheduler import fleet, queries, runs
 from tests.repro.terminal import golden, on_terminal
 
@@ -33,7 +34,7 @@ def submit(db, name, waiting_for=(), **options):
 
 @pytest.fixture
 def queue(database):
-    fleet.announce(database, "box:1", ["GPU-a", "GPU-b"], 1)
+    fleet.announce(database, "box:1", ["GPU-a", "GPU-b"], 1, numbers=[2, 3])
     for name, options in {
         "broken": {"priority": 3},
         "good": {"priority": 2},
@@ -47,7 +48,9 @@ def queue(database):
     runs.fail(database, "broken", claim[0], {"type": "ValueError", "message": "the loss is nan\nand more"})
     runs.complete(database, "good", claim[1], "file:///s/good", {"metrics": {"accuracy": 0.91234}, "outputs": []})
     progress = {"step": 30, "total": 40, "metrics": {"loss": 0.5}}
-    runs.renew(database, "running", claim[2], 600, {"progress": progress, "cards": ["GPU-b"]})
+    used = {"steps_per_second": 12.34, "memory": 912e6, "cards": [{"utilisation": 93, "memory": 12_400_000_000}]}
+    news = {"progress": progress, "cards": ["GPU-b"], "telemetry": used}
+    runs.renew(database, "running", claim[2], 600, news)
     return database
 
 
@@ -105,6 +108,30 @@ def test_counts_of_a_long_history_do_not_walk_it(queue, monkeypatch):
     exact = queries.counts(queue)
     monkeypatch.setattr(queries, "MANY", 1)
     assert queries.counts(queue) == exact
+
+
+@pytest.mark.parametrize(
+    ("used", "shown"),
+    [
+        ({}, ("", "")),
+        ({"steps_per_second": 0.0512, "memory": 999_600_000}, ("0.0512/s", "1G")),
+        ({"steps_per_second": 12345.6, "memory": 812_000}, ("12346/s", "812K")),
+        (
+            {"memory": 1, "cards": [{"utilisation": 90, "memory": 3e9}, {"utilisation": 95, "memory": 4e9}]},
+            ("", "92% 7G"),
+        ),
+        ({"memory": 5e6, "cards": [{"utilisation": None, "memory": 0}]}, ("", "5M")),
+    ],
+)
+def test_speed_and_load_in_a_cell(used, shown):
+    assert (display.speed(used), display.load(used)) == shown
+
+
+def test_a_card_of_two_workers_is_told(queue, status):
+    fleet.announce(queue, "other:2", ["GPU-b"], 1)
+    told = "GPU-b by box:1 and other:2"
+    assert f"warning: a card is used by two workers: {told};" in status().stderr
+    assert json.loads(status("--json").stdout)["shared_cards"] == {"GPU-b": ["box:1", "other:2"]}
 
 
 def test_watch_shows_what_has_become_of_the_queue(queue, settings_environment):

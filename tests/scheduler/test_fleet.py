@@ -1,6 +1,10 @@
 """Who is alive, and how many."""
 
-from scheduler import fleet
+import os
+import socket
+import subprocess
+
+from scheduler import fleet, queries
 from scheduler.mongo import server_time
 
 
@@ -21,3 +25,20 @@ def test_a_worker_that_is_silent_for_its_lease_is_the_servers_to_forget(database
     index = database.workers.index_information()["gone"]
     assert (list(index["key"]), index["expireAfterSeconds"]) == ([("expires_at", 1)], 0)
     assert 299 < (database.workers.find_one({"_id": "a"})["expires_at"] - before).total_seconds() < 400
+
+
+def test_who_is_gone_is_known_of_the_processes_that_can_be_seen_from_here(database):
+    """An id of another machine, or of another container, says nothing."""
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    host = socket.gethostname()
+    fleet.announce(database, f"{host}:{dead.pid}", ["GPU-a"], 1)
+    fleet.announce(database, fleet.name_here(), ["GPU-a"], 1)
+    assert queries.sharing(database) == {}
+    database.workers.update_one({"_id": f"{host}:{dead.pid}"}, {"$set": {"among": "pid:[1]"}})
+    assert queries.sharing(database) == {"GPU-a": sorted([f"{host}:{dead.pid}", fleet.name_here()])}
+    fleet.announce(database, f"another-{host}:{dead.pid}", ["GPU-b"], 1)
+    fleet.announce(database, f"{host}:{os.getppid()}", ["GPU-b"], 1)
+    assert queries.sharing(database, ["GPU-b"]) == {
+        "GPU-b": sorted([f"another-{host}:{dead.pid}", f"{host}:{os.getppid()}"])
+    }

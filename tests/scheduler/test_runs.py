@@ -220,21 +220,22 @@ def test_fail_by_the_run_itself_is_final(db):
 
 def test_fail_by_the_machine_comes_back_later_until_attempts_are_spent(db):
     name, token = running(db, max_attempts=2)
-    assert runs.fail(db, name, token, {"type": "Killed", "message": "gone"}, retry_after=3600)
+    assert runs.fail(db, name, token, {"type": "Killed", "message": "gone"}, again=True)
     waiting = get(db)
     assert (waiting["state"], waiting["attempts"]) == ("pending", 1)
-    assert 3000 < (waiting["not_before"] - server_time(db)).total_seconds() < 3700
+    assert 0 < (waiting["not_before"] - server_time(db)).total_seconds() <= 1.5 * runs.BACKOFF
     assert claim(db) is None
     db.runs.update_one({"_id": name}, {"$set": {"not_before": None}})
     token = claim(db)["lease"]["token"]
-    assert runs.fail(db, name, token, {"type": "Killed", "message": "gone again"}, retry_after=3600)
+    assert runs.fail(db, name, token, {"type": "Killed", "message": "gone again"}, again=True)
     assert get(db)["state"] == "failed"
     assert get(db)["error"] == {"type": "Killed", "message": "tried 2 times; last: gone again"}
 
 
 def test_how_often_it_was_tried_is_told_only_when_machines_were_at_fault(db):
     name, token = running(db, max_attempts=2)
-    runs.fail(db, name, token, {"type": "Killed", "message": "gone"}, retry_after=-1)
+    runs.fail(db, name, token, {"type": "Killed", "message": "gone"}, again=True)
+    db.runs.update_one({"_id": name}, {"$set": {"not_before": None}})
     assert get(db)["error"]["message"] == "gone"
     runs.fail(db, name, claim(db)["lease"]["token"], {"type": "ValueError", "message": "boom"})
     assert (get(db)["state"], get(db)["error"]["message"]) == ("failed", "boom")
@@ -284,17 +285,49 @@ def test_a_run_that_loses_worker_after_worker_comes_back_ever_later(db):
 def test_a_lease_ends_in_time_although_the_servers_clock_went_back(db):
     name, _ = running(db)
     in_time = get(db)["lease"]["expires_at"]
-    assert runs.shorten_leases(db, 30) == 0
+    assert runs.shorten_waits(db, 30) == 0
     assert get(db)["lease"]["expires_at"] == in_time
     db.runs.update_one({"_id": name}, {"$set": {"lease.expires_at": in_time + timedelta(seconds=90)}})
-    assert runs.shorten_leases(db, 30) == 1
+    assert runs.shorten_waits(db, 30) == 1
     assert 25 < (get(db)["lease"]["expires_at"] - server_time(db)).total_seconds() <= 30
+
+
+def test_a_backoff_ends_in_time_although_the_servers_clock_went_back(db):
+    name, token = running(db)
+    runs.fail(db, name, token, {"type": "Killed", "message": "gone"}, again=True)
+    in_time = get(db)["not_before"]
+    assert runs.shorten_waits(db, 30) == 0
+    db.runs.update_one({"_id": name}, {"$set": {"not_before": in_time + timedelta(seconds=90)}})
+    assert runs.shorten_waits(db, 30) == 1
+    assert (get(db)["not_before"] - server_time(db)).total_seconds() <= 1.5 * runs.BACKOFF
+
+
+def test_a_dead_workers_run_is_claimable_at_once_although_the_servers_clock_went_back(db):
+    name, _ = running(db)
+    db.runs.update_one({"_id": name}, {"$set": {"lease.expires_at": datetime(2000, 1, 1, tzinfo=UTC)}})
+    runs.expire(db)
+    db.runs.update_one({"_id": name}, {"$set": {"not_before": server_time(db) + timedelta(seconds=90)}})
+    assert claim(db) is None
+    runs.shorten_waits(db, 30)
+    assert claim(db)["_id"] == name
+
+
+def test_what_a_submitter_puts_off_stays_put_off(db):
+    add(db, not_before=datetime(2999, 1, 1, tzinfo=UTC))
+    assert runs.shorten_waits(db, 30) == 0
+
+
+def test_a_run_that_was_tried_very_often_comes_back_within_hours(db):
+    name, token = running(db, max_attempts=1000)
+    db.runs.update_one({"_id": name}, {"$set": {"attempts": 900}})
+    assert runs.fail(db, name, token, {"type": "Killed", "message": "gone"}, again=True)
+    assert (get(db)["not_before"] - server_time(db)).total_seconds() < 2 * 3600
 
 
 def test_a_longer_lease_of_another_worker_is_left_alone(db):
     add(db)
     claim(db, lease=3600)
-    assert runs.shorten_leases(db, 30) == 0
+    assert runs.shorten_waits(db, 30) == 0
 
 
 def test_whoever_looks_for_dead_workers_reads_no_living_ones_runs(db):
@@ -303,10 +336,10 @@ def test_whoever_looks_for_dead_workers_reads_no_living_ones_runs(db):
         add(db, f"model{number}")
         claim(db, lease=30)
     db.command("profile", 2)
-    assert runs.expire(db) == runs.shorten_leases(db, 30) == 0
+    assert runs.expire(db) == runs.shorten_waits(db, 30) == 0
     db.command("profile", 0)
     looks = list(db["system.profile"].find({"ns": f"{db.name}.runs", "op": "update"}))
-    assert [look["docsExamined"] for look in looks] == [0, 0]
+    assert [look["docsExamined"] for look in looks] == [0, 0, 0]
 
 
 def test_release_children_waits_for_the_last_source(db):

@@ -6,6 +6,7 @@ from scheduler import runs
 from stages import config as configs
 from stages import registry
 from tests import toy
+from tests.worker.cards import Fixed
 from worker.execute import Executor
 from worker.interpreter import Interpreter
 from worker.loop import Options, Worker
@@ -36,9 +37,10 @@ class Silent:
 
     def __init__(self):
         self.outcomes = {}
+        self.said = []
 
     def say(self, text):
-        pass
+        self.said.append(text)
 
     def started(self, attempt):
         pass
@@ -72,8 +74,9 @@ class Bench:
         waiting = list(source) if waiting_for is None else waiting_for
         assert runs.submit(self.db, [runs.document(name, whole, digest, source, waiting, **(options or {}))]) == []
 
-    def worker(self, cpus=1, cards=(), **options):
-        return Worker(self.db, self.executor, Slots(list(cards), cpus), Options(**options), Silent())
+    def worker(self, cpus=1, cards=(), per_gpu=1, inventory=None, **options):
+        slots, inventory = Slots(cards, cpus, per_gpu), inventory or Fixed(tuple(cards))
+        return Worker(self.db, self.executor, slots, Options(**options), Silent(), inventory)
 
     def work(self, cpus=1, cards=(), **options):
         worker = self.worker(cpus, cards, **({"burst": True} | options))

@@ -199,5 +199,5 @@ def test_the_queue_is_rebuilt_from_s3(remote):
     assert ready.problems == []
     assert rebuild.restore(bench.db, bench.store, ready, bounded) == ["a", "b", "c"]
     for name, run in before.items():
-        for field in ("config", "fingerprint", "location", "outputs", "metrics", "params", "environment"):
+        for field in ("config", "fingerprint", "location", "outputs", "metrics", "params", "environment", "usage"):
             assert bench.get(name)[field] == run[field], field

@@ -103,7 +103,11 @@ class Scene:
         marks = [json.loads(found["run.json"].read_bytes()), mark_of(undisturbed)]
         assert (marks[0]["name"], marks[0]["outputs"]) == (name, run["outputs"])
         for mark in marks:
-            del mark["name"], mark["environment"]  # which tells the commit: somebody may commit meanwhile
+            del (
+                mark["name"],
+                mark["usage"],
+                mark["environment"],
+            )  # which tells the commit: somebody may commit meanwhile
         assert marks[0] == marks[1]
         for field in ("config", "fingerprint", "outputs", "metrics", "params"):
             assert run[field] == undisturbed[field], field
@@ -150,7 +154,7 @@ def test_kill_9_at_every_step_loses_nothing(scene):
     victim = ("-m", "tests.worker.steps", "KILL", "worker", "--max-runs", "1", "--lease", "1")
     with ExitStack() as stack:
         victims = [stack.enter_context(scene.process(*victim)) for _ in STEPS]
-        assert [v.wait(60) for v in victims] == [-signal.SIGKILL] * len(victims), scene.log.read_text()
+        assert [v.wait(180) for v in victims] == [-signal.SIGKILL] * len(victims), scene.log.read_text()
     assert len(scene.held("stage-runs")) == 2
     wait_for(lambda: not scene.descendants())
 

@@ -1,9 +1,23 @@
 """Which cards a worker takes, and that no run gets more or fewer than its config says."""
 
-import pytest
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from scheduler import fleet, queries
 from stages.errors import ConfigError
-from worker.slots import Slots, _visible, choose
+from tests.worker.cards import Fixed
+from tests.worker.test_worker import wait_for
+from worker.cards import HIDDEN, Load, foreign, visible
+from worker.slots import Slot, Slots, choose
 
 
 @pytest.mark.parametrize(
@@ -30,6 +44,7 @@ def test_slots_hand_out_exactly_what_is_asked_and_take_it_back():
     two, none = slots.take(2), slots.take(0)
     assert (two.cards, none.cards) == (("A", "B"), ())
     assert two.environment == {"CUDA_VISIBLE_DEVICES": "A,B"}
+    assert none.environment == {"CUDA_VISIBLE_DEVICES": ""}
     assert slots.fitting() == [1]
     assert slots.possible() == [0, 1, 2, 3]
     slots.give_back(two)
@@ -38,8 +53,254 @@ def test_slots_hand_out_exactly_what_is_asked_and_take_it_back():
     assert slots.take(3).cards == ("A", "B", "C")
 
 
+def test_shares_of_cards_are_spread_and_a_shared_card_is_no_whole_one():
+    slots = Slots(["A", "B"], cpus=0, per_gpu=2)
+    assert slots.size == 4
+    one, other = slots.take(1), slots.take(1)
+    assert {one.cards, other.cards} == {("A",), ("B",)}
+    assert slots.fitting() == [1]
+    slots.give_back(one)
+    assert slots.fitting() == [1]
+    slots.give_back(other)
+    assert slots.take(2) == Slot(("A", "B"))
+    assert slots.fitting() == []
+
+
+class Accounting(RuleBasedStateMachine):
+    """Runs come and go in any order, and so do other people's processes."""
+
+    @initialize(cards=st.integers(1, 4), cpus=st.integers(0, 3), per_gpu=st.integers(1, 3))
+    def begin(self, cards, cpus, per_gpu):
+        self.inventory = Fixed(tuple(f"GPU-{number}" for number in range(cards)))
+        self.slots = Slots(self.inventory.uuids, cpus, per_gpu)
+        self.taken = []
+
+    @precondition(lambda self: self.slots.fitting())
+    @rule(data=st.data())
+    def take(self, data):
+        gpus = data.draw(st.sampled_from(self.slots.fitting()))
+        avoided, busy = set(self.slots.avoided), {card for slot in self.taken for card in slot.cards}
+        slot = self.slots.take(gpus)
+        assert len(set(slot.cards)) == len(slot.cards) == gpus
+        assert not avoided & set(slot.cards)
+        assert gpus < 2 or not busy & set(slot.cards), "a shared card as a whole one"
+        self.taken.append(slot)
+
+    @precondition(lambda self: self.taken)
+    @rule(data=st.data())
+    def give_back(self, data):
+        self.slots.give_back(self.taken.pop(data.draw(st.integers(0, len(self.taken) - 1))))
+
+    @rule(data=st.data())
+    def somebody_else_computes(self, data):
+        theirs = data.draw(st.sets(st.sampled_from(self.inventory.uuids)))
+        self.inventory.loads = {card: Load(99, 5 << 30, {1: 5 << 30}) for card in theirs}
+        self.slots.avoid(foreign(self.inventory, self.slots.all_cards, [], self.slots.used))
+        assert set(self.slots.avoided) == theirs
+
+    @invariant()
+    def nothing_is_over_committed(self):
+        for card in self.inventory.uuids:
+            holders = [slot for slot in self.taken if card in slot.cards]
+            whole = [slot for slot in holders if len(slot.cards) > 1]
+            assert len(holders) <= (1 if whole else self.slots.per_gpu)
+        assert sum(not slot.cards for slot in self.taken) <= self.slots.all_cpus
+        assert len(self.taken) <= self.slots.size
+
+    @invariant()
+    def what_fits_is_what_is_free(self):
+        """Reckoned again from what was handed out."""
+        held = [card for slot in self.taken for card in slot.cards]
+        wholly = {card for slot in self.taken if len(slot.cards) > 1 for card in slot.cards}
+        usable = [card for card in self.inventory.uuids if card not in self.slots.avoided]
+        free = [card for card in usable if card not in held]
+        room = [card for card in usable if card not in wholly and held.count(card) < self.slots.per_gpu]
+        cpus = self.slots.all_cpus - sum(not slot.cards for slot in self.taken)
+        assert self.slots.fitting() == [*([0] if cpus else []), *range(1, max(len(free), bool(room)) + 1)]
+        assert set(self.slots.fitting()) <= set(self.slots.possible())
+        assert self.slots.used == [card for card in self.inventory.uuids if card in held]
+
+    def teardown(self):
+        if hasattr(self, "slots"):
+            for slot in self.taken:
+                self.slots.give_back(slot)
+            self.slots.avoid([])
+            assert self.slots.fitting() == self.slots.possible()
+
+
+Accounting.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestAccounting = Accounting.TestCase
+
+
 @pytest.mark.parametrize(
     ("allowed", "found"), [(None, ["A", "B"]), ("", []), ("1", ["B"]), ("B,A", ["B", "A"]), ("7", []), ("-1", [])]
 )
 def test_what_a_scheduler_left_visible(allowed, found):
-    assert _visible(["A", "B"], allowed) == found
+    assert visible(["A", "B"], allowed) == found
+
+
+@pytest.mark.parametrize(
+    ("load", "ours", "is_foreign"),
+    [
+        (Load(0), False, False),
+        (Load(0, HIDDEN - 1), False, False),
+        (Load(97, 40 << 30), False, True),  # a container does not show whose it is
+        (Load(97, 40 << 30), True, False),
+        (Load(3, 600 << 20, others=2), False, False),  # a desktop
+        (Load(97, 40 << 30, {1: 40 << 30}), False, True),  # init is not in our group
+        (Load(97, 40 << 30, {1: 40 << 30}), True, True),
+        (Load(97, 1, {os.getpid(): 1}), True, False),
+        (Load(97, 1, {os.getpid(): 1, 1: 1}), True, True),
+        (Load(97, 1, {2**22 + 1: 1}), True, False),  # no such process here, beside runs of ours
+        (Load(97, 1, {2**22 + 1: 1}), False, True),
+        (None, False, False),
+    ],
+)
+def test_whose_card_it_is(load, ours, is_foreign):
+    found = foreign(Fixed(("A",), {"A": load}), ["A"], [os.getpgid(0)], ["A"] if ours else [])
+    assert found == (["A"] if is_foreign else [])
+
+
+def seen_by(bench, name):
+    return json.loads((bench.folder_of(name) / "environment.json").read_text())["CUDA_VISIBLE_DEVICES"]
+
+
+@pytest.mark.parametrize("per_gpu", [1, 3])
+def test_each_run_sees_as_many_cards_as_its_config_says(bench, per_gpu):
+    asked = {"none": 0, "one": 1, "another": 1, "two": 2, "three": 3}
+    for name, gpus in asked.items():
+        bench.submit(name, "environment", **({"gpus": gpus} if gpus else {}))
+    cards = ("GPU-a", "GPU-b", "GPU-c")
+    bench.work(cpus=2, cards=cards, per_gpu=per_gpu)
+    for name, gpus in asked.items():
+        seen = [card for card in seen_by(bench, name).split(",") if card]
+        assert len(set(seen)) == len(seen) == gpus, name
+        assert set(seen) <= set(cards)
+
+
+def test_runs_of_one_card_share_it_and_one_of_two_waits_for_whole_ones(bench, tmp_path):
+    for number in range(3):
+        bench.submit(f"small{number}", "sleeps", started=str(tmp_path / f"s{number}"), seconds=1, gpus=1)
+    bench.submit("big", "environment", gpus=2)
+    seen = []
+
+    def look():
+        for number in range(3):
+            wait_for(Path(f"{tmp_path}/s{number}.ready").exists)
+        seen.extend(run["state"] for run in queries.listing(bench.db))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    bench.work(cpus=0, cards=("GPU-a", "GPU-b"), per_gpu=2)
+    thread.join()
+    assert seen == ["running"] * 3 + ["pending"]
+    assert seen_by(bench, "big") == "GPU-a,GPU-b"
+    assert bench.get("big")["started_at"] >= max(bench.get(f"small{n}")["finished_at"] for n in range(3))
+
+
+def test_a_card_that_somebody_uses_is_left_alone_until_it_is_free(bench):
+    """And no big run waits for it, with a card kept free."""
+    inventory = Fixed(("GPU-a", "GPU-b"), {"GPU-b": Load(99, 9 << 30, {1: 9 << 30})})
+    bench.submit("big", "environment", gpus=2, options={"priority": 1})
+    for number in range(3):
+        bench.submit(f"small{number}", "environment", gpus=1)
+
+    def free_it():
+        wait_for(lambda: all(bench.get(f"small{number}")["state"] == "done" for number in range(3)))
+        assert bench.get("big")["state"] == "pending"
+        (worker,) = wait_for(lambda: list(bench.db.workers.find({"avoided": ["GPU-b"]})))
+        why = queries.why_waiting(bench.db, [bench.get("big")])["big"]
+        assert why == f"needs 2 GPUs and somebody else computes on those of {worker['_id']}"
+        inventory.loads = {}
+
+    thread = threading.Thread(target=free_it)
+    thread.start()
+    bench.work(cpus=0, cards=inventory.uuids, inventory=inventory, only_idle=True, lease=1)
+    thread.join()
+    assert {seen_by(bench, f"small{number}") for number in range(3)} == {"GPU-a"}
+    assert seen_by(bench, "big") == "GPU-a,GPU-b"
+    assert "aside" not in bench.get("big")
+
+
+def test_without_only_idle_a_used_card_is_used(bench):
+    inventory = Fixed(("GPU-a",), {"GPU-a": Load(99, 9 << 30, {1: 9 << 30})})
+    bench.submit("run", "environment", gpus=1)
+    bench.work(cpus=0, cards=inventory.uuids, inventory=inventory)
+    assert seen_by(bench, "run") == "GPU-a"
+
+
+def test_the_processes_of_own_runs_keep_no_card_from_others(bench, tmp_path):
+    """A run on a card is seen by the driver; the next may still share the card with it."""
+    inventory = Fixed(("GPU-a",))
+    bench.submit("first", "sleeps", started=str(tmp_path / "first"), seconds=600, gpus=1)
+    worker = bench.worker(cpus=0, cards=inventory.uuids, inventory=inventory, per_gpu=2, only_idle=True)
+
+    def second():
+        wait_for(Path(f"{tmp_path}/first.ready").exists)
+        processes = json.loads(Path(f"{tmp_path}/first.ready").read_text())
+        inventory.loads = {"GPU-a": Load(50, 2 << 30, {processes["pid"]: 1 << 30, processes["helper"]: 1 << 30})}
+        bench.submit("second", "environment", gpus=1)
+        wait_for(lambda: bench.get("second")["state"] == "done")
+        worker._interrupt(15, None)
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    worker.run()
+    thread.join()
+    assert seen_by(bench, "second") == "GPU-a"
+
+
+def test_two_workers_with_one_card_are_both_told(bench):
+    """The one that is there already hears it with a heartbeat."""
+    here = bench.worker(cards=("GPU-a", "GPU-b"), lease=1)
+    fleet.announce(bench.db, "gone-box:1", ["GPU-b"], 1, lease=0)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    fleet.announce(bench.db, here.name.replace(str(os.getpid()), str(gone.pid)), ["GPU-a"], 1, lease=600)
+    told = lambda: [text for text in here.report.said if "two workers" in text]  # noqa: E731
+    before = []
+
+    def another_comes():
+        wait_for(lambda: bench.db.workers.count_documents({"_id": here.name}))
+        before.extend(told())
+        fleet.announce(bench.db, "box:2", ["GPU-c", "GPU-b"], 1, lease=600)
+        wait_for(told)
+        here._interrupt(15, None)
+
+    thread = threading.Thread(target=another_comes)
+    thread.start()
+    here.run()
+    thread.join()
+    assert before == []
+    (line,) = told()
+    assert f"GPU-b by {' and '.join(sorted(['box:2', here.name]))};" in line
+    assert "GPU-a" not in line
+    assert "GPU-c" not in line
+    assert queries.sharing(bench.db) == {}  # one of them has left
+
+
+def test_the_process_of_a_worker_imports_no_torch(bench, settings_environment, toy_path):
+    """Though it has looked for cards, executed a run and told of it."""
+    bench.submit("run", "write")
+    code = (
+        "import atexit, os, sys; from repro import main;"
+        "code = main.run(['worker', '--burst', '--per-gpu', '2', '--only-idle']);"
+        "print(code, 'pynvml' in sys.modules, [name for name in ('torch', 'numpy') if name in sys.modules])"
+    )
+    environment = settings_environment | {"PYTHONPATH": str(toy_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "0 True []\n", done.stderr
+    assert bench.get("run")["state"] == "done"
+
+
+def test_a_card_by_number_where_there_is_none_takes_runs_without(bench, cli, toy_path):
+    bench.submit("without", "write")
+    bench.submit("with", "write", gpus=1)
+    done = cli(
+        *(sys.executable, "-m", "repro", "worker", "--gpus", "0", "--burst"),
+        PYTHONPATH=str(toy_path),
+        CUDA_VISIBLE_DEVICES="",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "no CUDA device here; --gpus 0 takes only runs that need none" in done.stderr
+    assert (bench.get("without")["state"], bench.get("with")["state"]) == ("done", "pending")

@@ -14,6 +14,7 @@ import s3fs
 
 from stages import files
 from stages.errors import ReproError, StageError, Unreachable
+from tests.disk import small_disk
 from worker.objects import SMALL
 from worker.objects.other import OtherObjects
 from worker.objects.s3 import PART
@@ -175,6 +176,21 @@ def test_a_probe_finds_that_names_are_refused_and_leaves_nothing(store):
     assert store.probe() is True
     assert store.attempts() == []
     assert store.objects.listing(".probe") == []
+
+
+def test_a_full_disk_is_told_in_a_line(tmp_path):
+    with small_disk(tmp_path / "disk", megabytes=1) as disk:
+        disk.fill()
+        with pytest.raises(Unreachable, match="can't be written: No space left on device; see REPRO_STORE"):
+            Store.open(f"file://{tmp_path}/disk/store", tmp_path / "home").probe()
+
+
+@pytest.mark.parametrize("store", ["local"], indirect=True)
+def test_probes_do_not_disturb_each_other(store, tmp_path):
+    """As those of workers that start at once on a new store: one has made the folder, another leaves it."""
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(lambda _: store.probe(), range(64))) == [True] * 64
+    assert [path.name for path in (tmp_path / "a store").iterdir()] == [".probe"]
 
 
 def test_a_second_pull_fetches_nothing(store, tmp_path):

@@ -44,7 +44,7 @@ def test_run_json_tells_what_the_document_tells(bench):
     bench.submit("a", "write")
     run = bench.run("b", "write", source=["a"])
     manifest = json.loads((bench.folder_of("b") / "run.json").read_text())
-    for key in ("config", "fingerprint", "outputs", "metrics", "params", "environment"):
+    for key in ("config", "fingerprint", "outputs", "metrics", "params", "environment", "usage"):
         assert manifest[key] == run[key], key
     assert manifest["name"] == "b"
     assert manifest["sources"]["a"]["location"] == bench.get("a")["location"]

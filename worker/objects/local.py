@@ -68,13 +68,11 @@ class LocalObjects:
             return sorted(p.name for p in self.root.iterdir() if p.is_dir() and not p.is_symlink())
 
     def remove(self, key: str) -> None:
-        """As elsewhere, a folder that is empty then is none."""
+        """The folder stays, be it empty: somebody may be about to create an object in it."""
         path = self.root / key
-        path.unlink(missing_ok=True)
-        if path.parent.exists():
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
             files.sync(path.parent)
-            with contextlib.suppress(OSError):  # something else lies in it
-                path.parent.rmdir()
 
     def remove_folder(self, key: str) -> None:
         if (self.root / key).exists():
