@@ -15,7 +15,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, make_wsgi_app
 from prometheus_client.registry import Collector
 
-from stages.errors import Unreachable
+from stages.errors import ReproError, Unreachable
 from worker.execute import Attempt, Done, Failed, Faulted, Outcome
 from worker.report import Report
 from worker.slots import Slots
@@ -23,6 +23,7 @@ from worker.storage import Output, Store
 
 RUN_SECONDS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 48 * 3600)
 TRANSFER_SECONDS = (0.01, 0.05, 0.2, 1, 5, 15, 60, 300, 900)
+UNAVAILABLE = "503 Service Unavailable"
 STUCK = 300.0  # seconds without a turn of the worker's loop, after which it does not count as well
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which says when it began; nobody asks
@@ -145,11 +146,14 @@ def serve(port: int, registry: Collector, healthy: Callable[[], bool] = lambda: 
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/healthz":
-            found: Iterable[bytes] = metrics(environ, start_response)
+            try:
+                found: Iterable[bytes] = metrics(environ, start_response)
+            except ReproError as error:
+                return _plain(start_response, UNAVAILABLE, f"{error}")
             return found
-        well = healthy()
-        start_response("200 OK" if well else "503 Service Unavailable", [("Content-Type", "text/plain")])
-        return [b"ok\n" if well else b"the worker's loop does not turn\n"]
+        if healthy():
+            return _plain(start_response, "200 OK", "ok")
+        return _plain(start_response, UNAVAILABLE, "the worker's loop does not turn")
 
     try:
         server = make_server("", port, answer, server_class=_Server, handler_class=_Silent)
@@ -157,6 +161,11 @@ def serve(port: int, registry: Collector, healthy: Callable[[], bool] = lambda: 
         raise Unreachable(f"port {port} for metrics can't be had: {error.strerror}; choose another") from None
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return server.server_port
+
+
+def _plain(start_response: Callable[..., Any], status: str, text: str) -> list[bytes]:
+    start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+    return [f"{text}\n".encode()]
 
 
 class _Server(ThreadingMixIn, WSGIServer):

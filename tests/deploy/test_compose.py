@@ -236,6 +236,15 @@ def test_the_demo_ends_with_0(stack):
     assert {"predict", "export"} <= set(stack.repro("status", "--state", "done").replace(",", " ").split())
 
 
+def test_a_lost_mongodb_is_rebuilt_from_the_store(stack, undisturbed):
+    stack.compose("down")
+    stack.engine.docker("volume", "rm", "repro_mongo")
+    stack.compose("up", "--detach", "--no-build")
+    stack.compose("run", "--rm", "repro", "rebuild", "--check")
+    for name in CHAIN:
+        assert stack.outputs(name) == undisturbed[name], name
+
+
 def test_down_with_volumes_leaves_nothing(stack):
     stack.compose("down", "--volumes")
     assert stack.engine.docker("ps", "--all", "--quiet").stdout == ""

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from repro.commands.metrics import QueueCollector, families
 from scheduler import fleet, runs
 from scheduler.figures import Figures
+from stages.errors import Unreachable
 from tests import toy
 from tests.s3 import _free_range
 from worker import telemetry
@@ -97,6 +98,18 @@ def test_a_loop_that_does_not_turn_is_not_well():
     assert get(port, "/healthz") == "ok\n"
 
 
+def test_a_queue_that_is_away_is_told_to_who_asks():
+    class Away:
+        def collect(self):
+            raise Unreachable("MongoDB can't be reached")
+
+    port = telemetry.serve(0, Away())
+    with pytest.raises(HTTPError, match="503") as refused:
+        get(port)
+    assert refused.value.read() == b"MongoDB can't be reached\n"
+    assert get(port, "/healthz") == "ok\n"
+
+
 def test_a_port_that_is_taken_is_one_line(cli, database):
     port = telemetry.serve(0, CollectorRegistry())
     done = cli("repro-worker", "--burst", "--metrics-port", str(port))
@@ -159,3 +172,11 @@ def test_the_queues_figures_are_served_until_stopped(settings_environment, datab
         process.terminate()
         process.communicate(timeout=30)
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("words", [("repro", "metrics"), ("repro-worker", "--burst", "--metrics-port", "1")])
+def test_without_the_package_it_is_named(cli, database, tmp_path, words):
+    (tmp_path / "prometheus_client.py").write_text("raise ImportError")
+    done = cli(*words, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr == 'error: metrics need prometheus-client: pip install "repro-queue[metrics]"\n'
