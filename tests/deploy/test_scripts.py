@@ -3,10 +3,12 @@
 import configparser
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -133,8 +135,8 @@ def until(condition):
         time.sleep(0.05)
 
 
-def submit_sleeper(database, folder):
-    config = {"stage": "toy_sleeps", "started": str(folder / "started")}
+def submit_sleeper(database, folder, seconds=600):
+    config = {"stage": "toy_sleeps", "started": str(folder / "started"), "seconds": seconds}
     runs.submit(database, [runs.document("sleeper", config, "sleeper", [], [])])
 
 
@@ -157,3 +159,39 @@ def test_a_job_with_nothing_to_do_leaves(job, database):
     process = job("--burst")
     process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+@pytest.fixture
+def service(settings_environment, database, tmp_path):
+    """A worker as the unit starts it, and a way to stop it as systemd does by the unit's words."""
+    toy.install(tmp_path / "toy")
+    environment = settings_environment | {"PYTHONPATH": str(tmp_path / "toy")}
+    worker = subprocess.Popen(["repro-worker", "--gpus", "none"], env=environment, stderr=subprocess.DEVNULL)
+
+    def stop(drain_seconds):
+        (line,) = (text for text in UNIT.read_text().splitlines() if text.startswith("ExecStop="))
+        threading.Thread(target=worker.wait).start()  # systemd, too, takes note of its end at once
+        told = {"MAINPID": str(worker.pid), "DRAIN_SECONDS": str(drain_seconds)}
+        subprocess.run(shlex.split(line.removeprefix("ExecStop=")), env=environment | told, check=False, timeout=60)
+        drained = worker.poll() is not None
+        worker.terminate()
+        worker.wait(60)
+        return drained
+
+    yield stop
+    worker.kill()
+    worker.wait()
+
+
+def test_a_service_that_is_stopped_finishes_its_run(service, database, tmp_path):
+    submit_sleeper(database, tmp_path, seconds=3)
+    until((tmp_path / "started.ready").exists)
+    assert service(drain_seconds=50)
+    assert database.runs.find_one({"_id": "sleeper"})["state"] == "done"
+
+
+def test_a_service_that_takes_too_long_to_drain_hands_its_run_back(service, database, tmp_path):
+    submit_sleeper(database, tmp_path)
+    until((tmp_path / "started.ready").exists)
+    assert not service(drain_seconds=1)
+    assert database.runs.find_one({"_id": "sleeper"})["history"][-1]["why"] == "handed back"
