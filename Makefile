@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 SEEDS ?= 1 2 3
 CHAINS ?= 50
 
-.PHONY: install demo test chaos check lint types architecture wheel bench docs clean
+.PHONY: install demo test deploy-test image chaos check lint types architecture wheel bench docs clean
 
 install: $(INSTALLED)
 
@@ -15,7 +15,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0 --constraint constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,demo,notebook,onnx,tools,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,demo,metrics,notebook,onnx,tools,dev]'
 	touch $@
 
 demo: install  ## the main job on real data: 1,797 handwritten digits, from PNG files to an evaluated, exported model
@@ -26,6 +26,12 @@ test: install
 
 chaos: install  ## long storms of faults, minutes a seed; results go to S3 for odd seeds, to a folder for even ones
 	SEEDS="$(SEEDS)" CHAINS="$(CHAINS)" $(BIN)/pytest tests/chaos
+
+deploy-test: install  ## docker-compose.yml on a real Docker engine of its own, minutes; needs root and .ci/packages.engine
+	$(BIN)/pytest -m engine tests/deploy
+
+image:  ## repro-queue:cpu, which docker-compose.yml takes, with the commit baked in
+	docker build -f deploy/Dockerfile --build-arg COMMIT=$$(git describe --always --exclude '*' --abbrev=40 --dirty) -t repro-queue:cpu .
 
 check: lint types architecture wheel test  ## exactly what .ci/run runs
 

@@ -34,6 +34,7 @@ COMMANDS = {
     "drain": "Let workers finish and leave.",
     "verify": "Does today's code give the same results?",
     "golden": "Keep what configs gave; see that they still give it.",
+    "metrics": "The queue's figures, for Prometheus.",
     "doctor": "Check MongoDB, the store, GPUs, disk and code.",
     "rebuild": "Rebuild the database from the store.",
     "gc": "Find, and remove, what nothing needs.",

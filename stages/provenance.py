@@ -15,6 +15,8 @@ from stages import modules, params
 
 REMEMBERED = 5  # seconds for which git's answer is good: a worker asks after every run
 LONGEST_DIFF = 1 << 20  # bytes
+DIRTY = "-dirty"
+BUILT_DIRTY = b"(not known: the image was built from a tree with changes that were not committed)\n"
 PACKAGES = ("torch", "numpy", "pillow", "safetensors", "matplotlib")
 
 
@@ -47,9 +49,12 @@ def hardware() -> dict[str, Any]:
 
 
 def code(package: str = "stages") -> dict[str, Any]:
-    """Commit of a package's code and whether its tree was dirty; `REPRO_COMMIT` names it where there is no git."""
+    """Commit of a package's code and whether its tree was dirty; `REPRO_COMMIT` names it where there is no git.
+
+    An image has it baked in, as `git describe --always --exclude '*' --abbrev=40 --dirty` says it.
+    """
     if baked := os.environ.get("REPRO_COMMIT"):
-        return {"commit": baked, "dirty": False}
+        return {"commit": baked.removesuffix(DIRTY), "dirty": baked.endswith(DIRTY)}
     folder = modules.folder(package)
     return dict(_state_of_tree(folder, int(time.monotonic() / REMEMBERED))) if folder else {}
 
@@ -66,7 +71,9 @@ def diff(package: str = "stages") -> bytes:
 
     Bounded: past that it ends, and says so. Empty if there is nothing, or no git.
     """
-    folder = None if os.environ.get("REPRO_COMMIT") else modules.folder(package)
+    if baked := os.environ.get("REPRO_COMMIT"):
+        return BUILT_DIRTY if baked.endswith(DIRTY) else b""
+    folder = modules.folder(package)
     found = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--", ":/").encode() if folder else b""
     if len(found) > LONGEST_DIFF:
         return found[:LONGEST_DIFF] + b"\n(cut here)\n"

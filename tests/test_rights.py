@@ -9,6 +9,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from scheduler import fleet, logs, metrics, mongod, queries, runs
+from scheduler.figures import figures
 from scheduler.mongo import connect
 from scheduler.settings import Settings
 from stages.errors import Unreachable
@@ -90,7 +91,7 @@ def work(db):
 
 
 def read(db):
-    return queries.listing(db), queries.counts(db), list(logs.pieces(db, "t")), list(metrics.points(db, "t"))
+    return queries.listing(db), figures(db), list(logs.pieces(db, "t")), list(metrics.points(db, "t"))
 
 
 def operate(db):

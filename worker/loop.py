@@ -4,7 +4,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,9 +60,11 @@ class Worker:
         options: Options,
         report: Report,
         inventory: Inventory | None = None,
+        beat: Callable[[], None] | None = None,
     ) -> None:
         self.db, self.executor, self.slots, self.options, self.report = db, executor, slots, options, report
         self.inventory = inventory or Nvml()
+        self._beat = beat  # called at every turn of the loop
         self.name = fleet.name_here()
         self._pace = Pace()
         self.keeper = Keeper(db, options.lease)
@@ -142,6 +144,8 @@ class Worker:
 
     def _step(self, threads: ThreadPoolExecutor) -> bool:
         """Settle what ended, start what fits; False when it is time to leave."""
+        if self._beat:
+            self._beat()
         self._enforce_limits()
         self._settle_ended()
         if self._interrupts > 1:
@@ -197,7 +201,8 @@ class Worker:
     def _heal(self) -> None:
         """What a worker that died has left undone."""
         runs.shorten_waits(self.db, self.options.lease)
-        runs.expire(self.db)
+        if expired := runs.expire(self.db):
+            self.report.expired(expired)
         runs.release_children(self.db, queries.ready_sources(self.db))
 
     def _claim(self) -> Attempt | None:

@@ -12,6 +12,7 @@ class Report(Protocol):
     def started(self, attempt: Attempt) -> None: ...
     def tick(self, attempts: list[Attempt]) -> None: ...
     def ended(self, attempt: Attempt, outcome: Outcome, seconds: float) -> None: ...
+    def expired(self, count: int) -> None: ...
     def close(self) -> None: ...
 
 
@@ -29,6 +30,10 @@ class Lines:
 
     def ended(self, attempt: Attempt, outcome: Outcome, seconds: float) -> None:
         self.say(f"{attempt.name}: {describe(outcome)} after {seconds:.1f} s")
+
+    def expired(self, count: int) -> None:
+        """A worker has died somewhere, and with it so many attempts."""
+        self.say(f"{count} run{'s' * (count != 1)} of silent workers taken away from them")
 
     def close(self) -> None:
         """Nothing is held."""

@@ -1,10 +1,11 @@
 """`repro worker`: claim runs and execute them."""
 
 import sys
+from collections.abc import Callable
 
 import click
 
-from repro.options import Size
+from repro.options import Size, needs_metrics
 
 
 @click.command(epilog="Example: repro worker --gpus 0,1 --cpus 2")
@@ -20,6 +21,8 @@ from repro.options import Size
               help="A worker that is silent for so long has lost its runs.")  # fmt: skip
 @click.option("--cache-size", type=Size(), metavar="SIZE", help="Bytes of inputs to keep here, such as 200GB; "
               "default 50GB or a tenth of the disk.")  # fmt: skip
+@click.option("--metrics-port", type=click.IntRange(1, 65535), metavar="PORT", envvar="REPRO_METRICS_PORT",
+              help="Tell Prometheus at /metrics, and whether the worker is well at /healthz.")  # fmt: skip
 def worker(
     gpus: str,
     cpus: int,
@@ -30,6 +33,7 @@ def worker(
     max_idle: float | None,
     lease: float,
     cache_size: int | None,
+    metrics_port: int | None,
 ) -> None:
     """Claim pending runs, execute them, deliver their results. Ctrl-C finishes what runs; twice hands it back."""
     from scheduler import fleet, logs, metrics, runs
@@ -39,7 +43,7 @@ def worker(
     from worker.execute import Executor
     from worker.interpreter import Interpreter
     from worker.loop import Options, Worker
-    from worker.report import Bars, Lines
+    from worker.report import Bars, Lines, Report
     from worker.slots import Slots, choose
     from worker.storage import OVERWRITES, Store
 
@@ -55,7 +59,12 @@ def worker(
     logs.create_indexes(db)
     fleet.create_indexes(db)
     metrics.create_indexes(db)
-    report = Bars() if sys.stderr.isatty() else Lines()
+    report: Report = Bars() if sys.stderr.isatty() else Lines()
+    beat: Callable[[], None] | None = None
+    if metrics_port is not None:
+        with needs_metrics():
+            from worker import telemetry
+        report, store, beat = telemetry.observe(metrics_port, slots, report, store)
     known = fleet.check_store(db, settings.store) or {}
     creates_once = known["creates_once"] if "creates_once" in known else store.probe()
     fleet.fix_store(db, settings.store, creates_once)
@@ -65,6 +74,6 @@ def worker(
         with Interpreter() as interpreter:
             executor = Executor(store, settings.home, settings.data, interpreter)
             options = Options(burst, max_runs, max_idle, lease, only_idle)
-            Worker(db, executor, slots, options, report, inventory).run()
+            Worker(db, executor, slots, options, report, inventory, beat).run()
     finally:
         report.close()

@@ -70,3 +70,9 @@ def test_a_baked_commit_is_believed(tree, monkeypatch):
     monkeypatch.setenv("REPRO_COMMIT", "0" * 40)
     assert provenance.code("tree_stage") == {"commit": "0" * 40, "dirty": False}
     assert provenance.diff("tree_stage") == b""
+
+
+def test_an_image_built_from_a_changed_tree_says_so(monkeypatch):
+    monkeypatch.setenv("REPRO_COMMIT", "0" * 40 + "-dirty")
+    assert provenance.code() == {"commit": "0" * 40, "dirty": True}
+    assert b"not known" in provenance.diff()

@@ -51,6 +51,9 @@ class Silent:
     def ended(self, attempt, outcome, seconds):
         self.outcomes[attempt.name] = outcome
 
+    def expired(self, count):
+        pass
+
     def close(self):
         pass
 

@@ -14,14 +14,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import obstore
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import S3Store
@@ -214,6 +214,38 @@ class S3Objects:
             else:
                 why = f"{code or _reason(error)}; see REPRO_STORE and AWS_ENDPOINT_URL"
             raise Unreachable(f"{self.url}: {what}: {why}") from None
+
+
+def create_bucket(url: str, patience: float) -> bool:
+    """Make the bucket that a store's URL names; False if it is there. Waits some seconds for a server that starts.
+
+    Raises:
+        Unreachable: the server does not answer, or refuses the user.
+    """
+    bucket = url.partition("://")[2].partition("/")[0]
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return _create_bucket(Session().create_client("s3", region_name="us-east-1"), bucket)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+                return False
+            why = f"{code}; see AWS_ACCESS_KEY_ID"
+            starting = code in ("ServiceUnavailable", "InternalError", "503", "500")
+        except BotoCoreError as error:
+            why, starting = f"{error}; see AWS_ENDPOINT_URL", True
+        if not starting or time.monotonic() > deadline:
+            raise Unreachable(f"the bucket {bucket} can't be made: {why}")
+        time.sleep(0.5)
+
+
+def _create_bucket(client: Any, bucket: str) -> bool:
+    with suppress(ClientError):  # of some regions' servers, creating one's own bucket again is no error
+        client.head_bucket(Bucket=bucket)
+        return False
+    client.create_bucket(Bucket=bucket)
+    return True
 
 
 def _connect(bucket: str, url: str) -> S3Store:

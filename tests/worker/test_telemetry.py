@@ -1,0 +1,182 @@
+"""What a worker tells Prometheus, after real runs, and the dashboard that shows it."""
+
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families as parse
+
+from repro.commands.metrics import QueueCollector, families
+from scheduler import fleet, runs
+from scheduler.figures import Figures
+from stages.errors import Unreachable
+from tests import toy
+from tests.s3 import _free_range
+from worker import telemetry
+
+DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboard.json"
+
+
+def submit(db, name, stage="toy_noop", waiting_for=(), **options):
+    config = {"stage": stage} | ({"source": list(waiting_for)} if waiting_for else {})
+    runs.submit(db, [runs.document(name, config, name, list(waiting_for), list(waiting_for), **options)])
+
+
+def samples(text):
+    """(name, labels) -> value."""
+    return {(s.name, *sorted(s.labels.items())): s.value for family in parse(text) for s in family.samples}
+
+
+def get(port, path="/metrics"):
+    return urlopen(f"http://127.0.0.1:{port}{path}", timeout=10).read().decode()
+
+
+@pytest.fixture
+def worker(settings_environment, database, tmp_path):
+    """A worker with a port, and a way to wait until its figures are as they should be."""
+    toy.install(tmp_path / "toy")
+    port = _free_range(1)
+    environment = settings_environment | {"PYTHONPATH": str(tmp_path / "toy"), "REPRO_METRICS_PORT": str(port)}
+    words = ["repro-worker", "--gpus", "none", "--lease", "5"]
+    process = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL)
+
+    def until(condition):
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                found = samples(get(port))
+                if condition(found):
+                    return found
+            except OSError:
+                found = None
+            assert time.monotonic() < deadline, found
+            time.sleep(0.1)
+
+    until.port = port
+    yield until
+    process.kill()
+    process.wait()
+
+
+def test_a_worker_counts_what_it_does(worker, database):
+    submit(database, "lost")
+    fleet.announce(database, "dead", [], 1)
+    assert runs.claim(database, "dead", [0], lease=0.05)
+    submit(database, "good")
+    submit(database, "reads", waiting_for=["good"])
+    submit(database, "bad", "toy_raises")
+    noop = ("stage", "toy_noop")
+    ended = ("repro_attempts_ended_total", ("outcome", "done"), noop)
+    failed = ("repro_failures_total", ("cause", "ValueError"), ("stage", "toy_raises"))
+    found = worker(lambda told: told.get(ended) == 3 and failed in told)
+    assert found["repro_claims_total", ("gpus", "0"), noop] == 3
+    assert found["repro_attempts_ended_total", ("outcome", "failed"), ("stage", "toy_raises")] == 1
+    assert found["repro_lease_expiries_total",] == 1
+    assert found["repro_run_seconds_count", noop] == 3
+    assert found["repro_run_seconds_sum", noop] > 0
+    assert found["repro_transfer_seconds_count", ("direction", "pull")] == 1
+    assert found["repro_transfer_seconds_count", ("direction", "push")] >= 3
+    assert found["repro_worker_running",] == 0
+    assert found["repro_worker_places", ("kind", "cpu")] == 1
+    assert get(worker.port, "/healthz") == "ok\n"
+
+
+def test_a_loop_that_does_not_turn_is_not_well():
+    pulse, registry = telemetry.Pulse(), CollectorRegistry()
+    port = telemetry.serve(0, registry, pulse.is_there)
+    assert get(port, "/healthz") == "ok\n"
+    pulse._at -= telemetry.STUCK
+    with pytest.raises(HTTPError, match="503"):
+        get(port, "/healthz")
+    pulse.beat()
+    assert get(port, "/healthz") == "ok\n"
+
+
+def test_a_queue_that_is_away_is_told_to_who_asks():
+    class Away:
+        def collect(self):
+            raise Unreachable("MongoDB can't be reached")
+
+    port = telemetry.serve(0, Away())
+    with pytest.raises(HTTPError, match="503") as refused:
+        get(port)
+    assert refused.value.read() == b"MongoDB can't be reached\n"
+    assert get(port, "/healthz") == "ok\n"
+
+
+def test_a_port_that_is_taken_is_one_line(cli, database):
+    port = telemetry.serve(0, CollectorRegistry())
+    done = cli("repro-worker", "--burst", "--metrics-port", str(port))
+    assert done.returncode == 3
+    assert done.stderr.strip().splitlines() == [
+        f"error: port {port} for metrics can't be had: Address already in use; choose another"
+    ]
+
+
+def exported():
+    """Every name that workers and `repro metrics` may export."""
+    from worker.slots import Slots
+
+    suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "gauge": [""]}
+    told = telemetry.Figures(Slots([], 1)).registry.collect()
+    names = {family.name + suffix for family in told for suffix in suffixes[family.type]}
+    found = Figures({"running": 1}, {("train", 1): 1}, {1: 2.0}, {"ValueError": 1}, 1, 1, 1)
+    return names | {family.name for family in families(found)}
+
+
+def test_the_dashboard_shows_what_is_exported_and_nothing_else():
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    expressions = [target["expr"] for panel in panels for target in panel["targets"]]
+    named = set(re.findall(r"\brepro_\w+", " ".join(expressions)))
+    assert named <= exported()
+    families_of = {re.sub("_(bucket|sum|count)$", "", name) for name in named}
+    missing = {name for name in exported() if re.sub("_(bucket|sum|count)$", "", name) not in families_of}
+    assert missing == {"repro_queue_places"}
+    assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_an_answer_is_given_again_for_a_while(database):
+    collector = QueueCollector(database)
+    before = list(collector.collect())
+    submit(database, "a")
+    assert [f.samples for f in collector.collect()] == [f.samples for f in before]
+    collector._asked_at -= 60
+    assert [f.samples for f in collector.collect()] != [f.samples for f in before]
+
+
+def test_the_queues_figures_are_printed_once(cli, database):
+    submit(database, "a")
+    submit(database, "b", "toy_write")
+    done = cli("repro", "metrics")
+    assert done.returncode == 0, done.stderr
+    found = samples(done.stdout)
+    assert found["repro_queue_runs", ("state", "pending")] == 2
+    assert found["repro_queue_pending", ("gpus", "0"), ("stage", "toy_write")] == 1
+
+
+def test_the_queues_figures_are_served_until_stopped(settings_environment, database):
+    port = _free_range(1)
+    process = subprocess.Popen(
+        ["repro", "metrics", "--port", str(port)], env=settings_environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert f":{port}/metrics" in process.stderr.readline()
+        assert samples(get(port))["repro_queue_workers",] == 0
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("words", [("repro", "metrics"), ("repro-worker", "--burst", "--metrics-port", "1")])
+def test_without_the_package_it_is_named(cli, database, tmp_path, words):
+    (tmp_path / "prometheus_client.py").write_text("raise ImportError")
+    done = cli(*words, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr == 'error: metrics need prometheus-client: pip install "repro-queue[metrics]"\n'
