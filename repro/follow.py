@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from scheduler import logs, queries
+from scheduler import logs, queries, runs
 from scheduler.mongo import Queue
 from scheduler.runs import FINAL, State
 from stages.errors import StageError, Unreachable
@@ -50,7 +50,7 @@ class Follower:
         Raises:
             StageError: there was no such attempt, or nothing of its log is left.
         """
-        tokens = _tokens(run)
+        tokens = runs.tokens(run)
         if not 1 <= number <= len(tokens):
             raise StageError(f"{run['_id']} has no attempt {number}; there were {len(tokens)}")
         token, location = tokens[number - 1], self.store().location(run["_id"], tokens[number - 1])
@@ -102,9 +102,4 @@ class Follower:
 
 
 def _last_token(run: dict[str, Any]) -> str:
-    return (_tokens(run) or [""])[-1]
-
-
-def _tokens(run: dict[str, Any]) -> list[str]:
-    """Of the attempts, the first one first."""
-    return [entry["token"] for entry in run["history"] if entry["to"] == State.RUNNING]
+    return (runs.tokens(run) or [""])[-1]

@@ -116,7 +116,7 @@ def _run(folder: Path, name: str, root: Path) -> Path:
         return root / name
     path = folder / f"{name}.json"
     options = argparse.Namespace(
-        config=path, conf=None, set=[], name=None, root=root, allow_unknown=False, hermetic=False
+        config=path, conf=None, set=[], name=None, root=root, allow_unknown=False, hermetic=False, resume=False
     )
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # progress, and what the stage prints
         return alone.run_alone(str(configs.load(path).get("stage")), options)

@@ -82,6 +82,7 @@ def _facts(run: Run) -> list[str]:
         else ""
     )
     used = run.get("telemetry") or run.get("usage") or {}
+    kept = (run.get("checkpoint") or {}).get("location", "")
     facts: dict[str, Any] = {
         "location": place(run.get("location") or ""),
         "equal to": run.get("same_as", ""),
@@ -90,6 +91,7 @@ def _facts(run: Run) -> list[str]:
         "held": "yes, see repro unhold" if run.get("held") else "",
         "tags": ", ".join(run.get("tags", [])),
         "attempts": f"{run['attempts']} of {run['max_attempts']}" if run.get("attempts") else "",
+        "checkpoint": f"step {run['checkpoint']['step']}, {place(kept)}" if kept else "",
         "worker": (run.get("lease") or {}).get("worker", ""),
         "submitted": asked,
         "finished": f"{run['finished_at']:%Y-%m-%d %H:%M:%S} UTC" if run.get("finished_at") else "",

@@ -205,6 +205,11 @@ def claimable(gpus: Sequence[int]) -> Document:
     }
 
 
+def tokens(run: Document) -> list[str]:
+    """The tokens of a run's attempts, the first one first; as many as its history remembers."""
+    return [entry["token"] for entry in run["history"] if entry["to"] == State.RUNNING]
+
+
 class Draw(NamedTuple):
     """For a claim among many: any one of about the first `among` runs of this priority, instead of the first.
 
@@ -280,7 +285,9 @@ def set_aside(db: Queue, name: str, worker: str, seconds: float) -> bool:
 def renew(db: Queue, name: str, token: str, lease: float, news: Mapping[str, Any] | None = None) -> bool:
     """running -> running while the token is still its own; False means that the run belongs to somebody else.
 
-    `news` is what the attempt has to tell so far: its `cards`, `progress`, `telemetry`, `log_tail`.
+    `news` is what the attempt has to tell so far: its `cards`, `progress`, `telemetry`, `log_tail`; and its newest
+    `checkpoint`, which outlives it: the next attempt goes on from there, or from a newer one of which no document was
+    told.
     """
     update: Pipeline = [{"$set": {"lease.expires_at": _later(lease)} | _literals(news or {})}]
     return db.runs.update_one(_held_by(name, token), update).matched_count == 1
@@ -295,7 +302,7 @@ def complete(db: Queue, name: str, token: str, location: str, result: Document) 
     update: Pipeline = [
         {"$set": {"state": ended, "finished_at": NOW} | _literals(result | {"location": location})},
         {"$set": {"history": _history(to="$state", token=token)}},
-        {"$unset": [*OF_AN_ATTEMPT, "error"]},
+        {"$unset": [*OF_AN_ATTEMPT, "error", "checkpoint"]},
     ]
     if db.runs.update_one(_held_by(name, token), update).matched_count == 1:
         return True
@@ -304,16 +311,20 @@ def complete(db: Queue, name: str, token: str, location: str, result: Document) 
     return db.runs.find_one({"_id": name, "state": ends, "location": location}, {"_id": 1}) is not None
 
 
-def fail(db: Queue, name: str, token: str, error: Document, again: bool = False) -> bool:
+def fail(
+    db: Queue, name: str, token: str, error: Document, again: bool = False, checkpoint: Document | None = None
+) -> bool:
     """running -> failed; or, `again` after a fault of the machine and while attempts are left, -> pending for a while.
 
     It comes back ever later: BACKOFF, doubled each time, with jitter so that many do not come back at once.
     """
     update = _give_up(error, _backoff(1) if again else None, token=token)
+    if checkpoint:
+        update.append({"$set": _of_the_run(checkpoint)})
     return db.runs.update_one(_held_by(name, token), update).matched_count == 1
 
 
-def hand_back(db: Queue, name: str, token: str) -> bool:
+def hand_back(db: Queue, name: str, token: str, checkpoint: Document | None = None) -> bool:
     """running -> pending; the attempt does not count."""
     update: Pipeline = [
         {
@@ -322,10 +333,16 @@ def hand_back(db: Queue, name: str, token: str) -> bool:
                 "attempts": {"$subtract": ["$attempts", 1]},
                 "history": _history(to=State.PENDING, token=token, why="handed back"),
             }
+            | _of_the_run(checkpoint)
         },
         {"$unset": OF_AN_ATTEMPT},
     ]
     return db.runs.update_one(_held_by(name, token), update).matched_count == 1
+
+
+def _of_the_run(checkpoint: Document | None) -> Document:
+    """What no heartbeat may have told yet."""
+    return _literals({"checkpoint": checkpoint} if checkpoint else {})
 
 
 def expire(db: Queue) -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 import sys
 import traceback
 from collections.abc import Sequence
@@ -9,10 +10,13 @@ from pathlib import Path
 
 from stages import config as configs
 from stages import files, manifest, provenance, registry
-from stages.errors import ConfigError, ReproError
+from stages.checkpoints import Checkpoints
+from stages.errors import ConfigError, ReproError, Stopped
 from stages.execution import execute
 from stages.params import Params, check_keys
 from stages.run import CONFIG, DIFF, MANIFEST, Metrics, Run
+
+CHECKPOINTS = ".checkpoints"  # in the root; no run is called so
 
 
 def main(stage: str, arguments: Sequence[str] | None = None) -> None:
@@ -21,6 +25,8 @@ def main(stage: str, arguments: Sequence[str] | None = None) -> None:
         folder = run_alone(stage, _parse(stage, arguments))
     except ReproError as error:
         sys.exit(_complain(str(error), error.exit_code))
+    except Stopped as stopped:
+        sys.exit(_complain(f"{stopped}; the same command with --resume goes on", 1))
     except Exception as error:  # the stage's own: its author needs the way to it, a user the last line
         traceback.print_exc()
         sys.exit(_complain(f"{type(error).__name__}: {error}", 1))
@@ -40,11 +46,17 @@ def run_alone(stage: str, options: argparse.Namespace) -> Path:
     root = Path(options.root)
     inputs = {source: root / source for source in configs.sources(config)}
     digest = manifest.fingerprint_of(config, inputs)
-    folder = root / name
-    _make_folder(folder, config)
+    folder, kept = root / name, root / CHECKPOINTS / name
+    if options.resume and folder.exists():
+        _make_way(folder, config)
+    if not (options.resume and (folder / CONFIG).exists()):
+        _make_folder(folder, config)
+        shutil.rmtree(kept, ignore_errors=True)  # of a folder that somebody has removed
     data = os.environ.get("REPRO_DATA") or str(Path.cwd())
     read_from = {source: path.resolve() for source, path in inputs.items()}
-    run = Run(name, Params(config), read_from, folder.resolve(), data, options.hermetic, _report)
+    checkpoints = Checkpoints(kept.resolve(), digest, registry.package(stage))
+    params = Params(config)
+    run = Run(name, params, read_from, folder.resolve(), data, options.hermetic, _report, checkpoints=checkpoints)
     result = execute(run)
     result.environment.update(provenance.code(registry.package(stage)))
     if result.unread:
@@ -56,6 +68,7 @@ def run_alone(stage: str, options: argparse.Namespace) -> Path:
     if result.environment.get("dirty"):
         files.create(folder / DIFF, provenance.diff(registry.package(stage)))
     files.create(folder / MANIFEST, document)
+    shutil.rmtree(kept, ignore_errors=True)
     return folder
 
 
@@ -69,6 +82,7 @@ def _parse(stage: str, arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--name", help="of the folder, instead of the config's")
     parser.add_argument("--root", metavar="DIR", default="runs", help="where folders lie, sources too (default: runs)")
     parser.add_argument("--allow-unknown", action="store_true", help="accept keys that no code reads")
+    parser.add_argument("--resume", action="store_true", help="go on where a killed run of this config left off")
     parser.add_argument("--hermetic", action="store_true", help="refuse reads of what is not declared")
     return parser.parse_args(arguments)
 
@@ -85,11 +99,31 @@ def _make_folder(folder: Path, config: configs.Config) -> None:
             raise FileExistsError
         files.create(folder / CONFIG, configs.pretty(config))
     except FileExistsError as error:
+        unfinished = (folder / CONFIG).exists() and not (folder / MANIFEST).exists()
         raise ConfigError(
             f"{folder}: holds a config or other files already; nothing was changed; take another name or root"
+            + (", or --resume if it was killed" if unfinished else "")
         ) from error
     except OSError as error:
         raise ConfigError(f"{folder}: can't be written: {error.strerror}") from error
+
+
+def _make_way(folder: Path, config: configs.Config) -> None:
+    """Drop the files of an attempt that did not end, which count for nothing: this one writes them again.
+
+    Raises:
+        ConfigError: it did end, or it was not an attempt at this config.
+    """
+    if (folder / MANIFEST).exists():
+        raise ConfigError(f"{folder}: is finished; there is nothing to resume")
+    has_config = (folder / CONFIG).exists()
+    if has_config and (folder / CONFIG).read_bytes() != configs.pretty(config):
+        raise ConfigError(f"{folder}: holds a run of another config; nothing was changed; take another name or root")
+    for left in folder.iterdir():
+        if has_config and left.is_dir():
+            shutil.rmtree(left)
+        elif (has_config and left.name != CONFIG) or left.name.startswith("."):  # the latter: half a copy of the config
+            left.unlink()
 
 
 def _report(step: int, total: int, metrics: Metrics) -> None:

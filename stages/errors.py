@@ -1,5 +1,8 @@
 """Errors that reach a user as one line: what failed, on what, and what to do."""
 
+import errno
+from typing import Any
+
 
 class ReproError(Exception):
     """Refused input: nothing was inserted, nothing was written."""
@@ -17,6 +20,12 @@ class StageError(ReproError):
     exit_code = 1
 
 
+class RankError(ReproError):
+    """One of several ranks was killed, or raised what is no StageError; its traceback is in the log."""
+
+    exit_code = 1
+
+
 class RunFailed(ReproError):
     """A run that was waited for did not end well, or a check found a difference."""
 
@@ -27,3 +36,24 @@ class Unreachable(ReproError):
     """MongoDB or the store can't be reached."""
 
     exit_code = 3
+
+
+class Stopped(BaseException):
+    """A stage was told to stop and has left a checkpoint; no error, so that nothing that handles errors keeps it."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"stopped after step {step}")
+        self.step = step
+
+
+def describe(error: BaseException) -> dict[str, Any]:
+    """Type and message, with the number of the system's error that it came from, if there is one."""
+    told: dict[str, Any] = {"type": type(error).__name__, "message": str(error) or type(error).__name__}
+    cause: BaseException | None = error
+    while cause is not None and "errno" not in told:  # libraries wrap what the system told them
+        if isinstance(cause, OSError) and cause.errno:
+            told["errno"] = cause.errno
+        elif isinstance(cause, MemoryError):
+            told["errno"] = errno.ENOMEM
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return told

@@ -1,11 +1,12 @@
 """The one way to execute a run: with a queue or without, the same bytes."""
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stages import determinism, hermetic, provenance, registry
+from stages import determinism, hermetic, provenance, ranks, registry
 from stages.errors import StageError
 from stages.run import Metrics, Run
 
@@ -25,12 +26,30 @@ def execute(run: Run) -> Result:
     """Set up determinism from the config, call the stage, gather what it read and returned.
 
     Raises:
-        StageError: by the stage's own checks. Whatever else the stage raises passes through.
+        StageError: by the stage's own checks. Whatever else the stage raises passes through; of one of several ranks
+            as RankError.
+        Stopped: it was told to stop, and has left a checkpoint.
     """
     stage = registry.load(run.params["stage"])
+    size = ranks.count(run.params) if getattr(sys.modules[stage.__module__], "RANKS", False) else 1
+    if size == 1:
+        return _compute(run, stage)
+    return result_of(ranks.supervise(run, size, lambda rank: _compute(rank, stage)))
+
+
+def result_of(said: Mapping[str, Any]) -> Result:
+    """A result that came as JSON from the process that has it."""
+    return Result(**dict(said) | {"links": {path: (source, name) for path, (source, name) in said["links"].items()}})
+
+
+def _compute(run: Run, stage: registry.Stage) -> Result:
     settings = determinism.apply(run.params)
-    with hermetic.watched(run, stage) as watch:
-        metrics = _checked(stage(run) or {})
+    try:
+        with hermetic.watched(run, stage) as watch:
+            metrics = _checked(stage(run) or {})
+    finally:
+        if run.checkpoints is not None:
+            run.checkpoints.close()
     environment = provenance.versions() | provenance.hardware() | settings
     if undeclared := watch.undeclared():
         environment["undeclared"] = undeclared

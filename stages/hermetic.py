@@ -85,7 +85,8 @@ class Watch:
         texts = list(_texts(run.params.config.values()))
         told = [_declared_by(text) for text in texts if text.startswith("/")]
         data = [] if "://" in run.data or not run.data else [Path(run.data)]
-        self.declared = (*self.protected, *_roots([*data, *told]))
+        own = [run.checkpoints.folder] if run.checkpoints is not None else []
+        self.declared = (*self.protected, *_roots([*own, *data, *told]))
         self.code = _roots([_folder_of(package) for package in self.packages])
         reads_a_service = bool(self.asked_for) and "://" in run.data
         self.may_connect = reads_a_service or any("://" in text for text in texts)

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -48,22 +49,29 @@ class Augmentation:
     def tones(self) -> bool:
         return bool(self.brightness or self.contrast)
 
-    def apply(self, images: Tensor, epoch: int, index: int) -> Tensor:
-        """uint8 (B, H, W, C) -> float32 (B, C, H, W) in [0, 1] on the same device; pure."""
+    def apply(self, images: Tensor, epoch: int, index: int, first: int = 0, whole: int | None = None) -> Tensor:
+        """uint8 (B, H, W, C) -> float32 (B, C, H, W) in [0, 1] on the same device; pure.
+
+        The images may be some of a batch of `whole`, from its `first` on: they come out as they would with the others.
+        """
         count, height, width, channels = images.shape
-        draws = torch.rand(len(DRAWS), count, generator=generator("batch", self.seed, epoch, index))
-        offsets, draws = draws[-1].tolist(), draws.to(images.device)
+        whole = count if whole is None else whole
+        draws = torch.rand(len(DRAWS), whole, generator=generator("batch", self.seed, epoch, index))
+        offsets, draws = draws[-1].tolist(), draws.to(images.device, non_blocking=True)
         out = torch.empty(count, channels, height, width, device=images.device)
         group = max(1, GROUP // (height * width * channels))
-        step = group if images.device.type == "cpu" else count
-        for start in range(0, count, step):
-            part = slice(start, start + step)
-            drawn = dict(zip(DRAWS, draws[:, part], strict=True))
-            self._apply(images[part].permute(0, 3, 1, 2), drawn, offsets[part], group, out[part])
+        for start, end in _groups(first, first + count, group if images.device.type == "cpu" else whole):
+            part = slice(start - first, end - first)
+            drawn = dict(zip(DRAWS, draws[:, start:end], strict=True))
+            self._apply(images[part].permute(0, 3, 1, 2), drawn, out[part])
+            if self.noise:
+                self._add_noise(out[part], offsets, start, group)
+            if self.warps or self.tones or self.noise:
+                out[part].clamp_(0.0, 1.0)
         return out
 
-    def _apply(self, images: Tensor, drawn: dict[str, Tensor], offsets: list[float], group: int, out: Tensor) -> None:
-        """uint8 images (B, C, H, W) into `out`; operations that are off cost nothing."""
+    def _apply(self, images: Tensor, drawn: dict[str, Tensor], out: Tensor) -> None:
+        """All but the noise, of uint8 images (B, C, H, W) into `out`; operations that are off cost nothing."""
         if self.warps:
             images = self._warp(images.float(), drawn)
         elif self.flip_horizontal or self.flip_vertical:
@@ -73,10 +81,6 @@ class Augmentation:
             torch.mul(images, factor, out=out).add_(term)
         else:
             torch.div(images, 255.0, out=out)
-        if self.noise:
-            self._add_noise(out, offsets, group)
-        if self.warps or self.tones or self.noise:
-            out.clamp_(0.0, 1.0)
 
     def _warp(self, images: Tensor, drawn: dict[str, Tensor]) -> Tensor:
         """Turned, scaled, shifted and flipped in one interpolation."""
@@ -117,12 +121,22 @@ class Augmentation:
         term = 0.5 - 0.5 * contrast + _signed(drawn["brightness"]) * self.brightness
         return (contrast / 255.0).view(-1, 1, 1, 1), term.view(-1, 1, 1, 1)
 
-    def _add_noise(self, out: Tensor, offsets: list[float], group: int) -> None:
-        for start in range(0, len(out), group):
-            part = out[start : start + group]
-            table = _noise(max(NOISE, 2 * part.numel()), out.device)
-            offset = int(offsets[start] * (len(table) - part.numel()))
+    def _add_noise(self, out: Tensor, offsets: list[float], first: int, group: int) -> None:
+        """To the images of a batch from its `first` on; each group of the batch has one run of the table."""
+        size, whole = out[0].numel(), len(offsets)
+        for start, end in _groups(first, first + len(out), group):
+            beginning = start - start % group
+            values = (min(beginning + group, whole) - beginning) * size
+            table = _noise(max(NOISE, 2 * values), out.device)
+            offset = int(offsets[beginning] * (len(table) - values)) + (start - beginning) * size
+            part = out[start - first : end - first]
             part.add_(table[offset : offset + part.numel()].view(part.shape), alpha=self.noise)
+
+
+def _groups(start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
+    """(start, end) cut at the multiples of `size`."""
+    while start < end:
+        yield start, (start := min(end, start - start % size + size))
 
 
 def _signed(uniform: Tensor) -> Tensor:

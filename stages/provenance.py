@@ -1,5 +1,6 @@
 """What a result may depend on besides its config: code, versions, hardware. Recorded, never read back."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -10,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from stages import modules
+from stages import modules, params
 
 REMEMBERED = 5  # seconds for which git's answer is good: a worker asks after every run
 LONGEST_DIFF = 1 << 20  # bytes
@@ -58,6 +59,13 @@ def code(package: str = "stages") -> dict[str, Any]:
     return dict(_state_of_tree(folder, int(time.monotonic() / REMEMBERED))) if folder else {}
 
 
+def digest(package: str) -> str:
+    """The SHA-256 of all Python source that a stage of this package computes with: its own and this project's."""
+    sources = {source for name in (package, "stages") for source in _sources_of(name)}
+    found = sorted(f"{source.name} {hashlib.sha256(source.read_bytes()).hexdigest()}" for source in sources)
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+
 def diff(package: str = "stages") -> bytes:
     """What the tree of a package's code has that its commit has not; files that git does not track are not in it.
 
@@ -70,6 +78,15 @@ def diff(package: str = "stages") -> bytes:
     if len(found) > LONGEST_DIFF:
         return found[:LONGEST_DIFF] + b"\n(cut here)\n"
     return found + b"\n" if found else found
+
+
+def _sources_of(package: str) -> list[Path]:
+    """All files of a package; of a module that is a file, that and what it imports of those beside it."""
+    file = modules.source(package)
+    if file is not None and file.name != "__init__.py":
+        return [source for _, source in params.code_of(package)]
+    folder = modules.folder(package)
+    return list(folder.rglob("*.py")) if folder else []
 
 
 @lru_cache(maxsize=8)

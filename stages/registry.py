@@ -85,7 +85,14 @@ def load(name: str) -> Stage:
 def _keys(module: str, moment: int) -> dict[str, object]:
     from stages.params import known_keys
 
-    return known_keys("stages.determinism") | known_keys(module)
+    return known_keys("stages.determinism") | _of_ranks(module) | known_keys(module)
+
+
+def _of_ranks(module: str) -> dict[str, object]:
+    """The key that a stage knows by `RANKS = True` in its module: it is read before the stage is called."""
+    from stages.params import constant
+
+    return {"ranks": 1} if constant(module, "RANKS") is True else {}
 
 
 def keys(name: str, where: str = "config") -> dict[str, object]:
@@ -99,9 +106,10 @@ def defaults(name: str) -> dict[str, list[object]]:
     from stages.params import reads
 
     found = dict(reads("stages.determinism"))
-    for key, more in reads(locate(name).partition(":")[0]).items():
+    module = locate(name).partition(":")[0]
+    for key, more in reads(module).items():
         found[key] = [*found.get(key, []), *more]
-    return found
+    return found | {key: [default] for key, default in _of_ranks(module).items()}
 
 
 def environment(name: str) -> tuple[str, ...]:

@@ -3,11 +3,16 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from stages import files
 from stages.errors import StageError
 from stages.params import Params
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stages.checkpoints import Checkpoint, Checkpoints
 
 CONFIG, MANIFEST, LOG = "config.json", "run.json", "log.txt"
 DIFF = "code.diff"  # what was not committed; only there if something was not
@@ -28,6 +33,8 @@ class Run:
         out: the run's own folder; files are created in it, never replaced.
         data: fsspec URL or folder against which relative masks are resolved.
         hermetic: whether a read of what is not declared is an error; else it is recorded.
+        checkpoints: where its checkpoints are kept; None where there are none.
+        rank, ranks: which of how many equal processes this is (`stages.ranks`); rank 0 alone writes.
     """
 
     name: str
@@ -38,6 +45,9 @@ class Run:
     hermetic: bool = False
     report: Report = lambda step, total, metrics: None
     links: dict[str, tuple[str, str]] = field(default_factory=dict)
+    checkpoints: "Checkpoints | None" = None
+    rank: int = 0
+    ranks: int = 1
 
     @property
     def source(self) -> Path:
@@ -54,10 +64,12 @@ class Run:
         """A new file's path, for libraries that open by name themselves; folders on the way are made.
 
         Raises:
-            StageError: the name leaves the run's folder or belongs to the run itself.
+            StageError: the name leaves the run's folder or belongs to the run itself; or this is not rank 0.
             FileExistsError: the file is there already (R4).
         """
         path = self._inside(name)
+        if self.rank:
+            raise StageError(f"{name!r}: rank {self.rank} creates no outputs; rank 0 does")
         if path.exists() or path.is_symlink():
             raise FileExistsError(f"{name}: exists already; a result file is written once")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,6 +99,34 @@ class Run:
     def progress(self, step: int, total: int, **metrics: float) -> None:
         """Say how far the run is; cheap enough to be called at every step."""
         self.report(step, total, metrics)
+
+    def resume(self) -> "Checkpoint | None":
+        """The newest checkpoint of an earlier attempt; None means to begin from the beginning.
+
+        Who asks promises to look at `checkpoint_due` after every step: SIGTERM does not end it before the next one.
+        """
+        if self.checkpoints is None:
+            return None
+        if self.rank:
+            return self.checkpoints.newest(say=lambda line: None)
+        self.checkpoints.listen()
+        return self.checkpoints.newest()
+
+    def checkpoint_due(self, step: int, every: int = 0) -> bool:
+        """Whether to call `checkpoint` after so many steps: every `every` steps, or with 0 so seldom that it costs
+        little; and when the run is to stop."""
+        return self.checkpoints is not None and self.rank == 0 and self.checkpoints.due(step, every)
+
+    def checkpoint(self, step: int, tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any] | None = None) -> None:
+        """Keep all that the stage needs to go on after so many steps: tensors, and what JSON can hold.
+
+        Copies the tensors and returns; they are written meanwhile. Results must not depend on when it is called.
+
+        Raises:
+            Stopped: the run was told to stop; let it pass.
+        """
+        if self.checkpoints is not None and self.rank == 0:
+            self.checkpoints.save(step, tensors, facts or {})
 
     def _inside(self, name: str) -> Path:
         path = Path(name)

@@ -1,6 +1,10 @@
 """The stream of augmented batches: every batch is a pure function of configs, epoch and index."""
 
 import json
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +18,21 @@ from stages.operations import Augmentation, generator
 
 AUGMENTATION = "augmentation.json"
 OFF = Augmentation()
+
+
+ALL = slice(None)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What has been read of a training batch: uint8 (B, H, W, C), from the `first` of `whole` images on."""
+
+    pixels: Tensor
+    labels: Tensor
+    epoch: int
+    index: int
+    first: int
+    whole: int
 
 
 class Stream:
@@ -49,10 +68,33 @@ class Stream:
         self.validation_batches = -(-len(self._validation) // batch_size)
         self._shuffled: tuple[int, NDArray[np.int64]] = (-1, self._train)
 
-    def batch(self, epoch: int, index: int) -> tuple[Tensor, Tensor]:
-        """A training batch: images float32 (B, C, H, W) in [0, 1] and labels int64 (B,)."""
-        indices = self._slice(self._order(epoch), index)
-        return self.augmented(indices, epoch, index), self._labels(indices)
+    def batch(self, epoch: int, index: int, part: slice = ALL) -> tuple[Tensor, Tensor]:
+        """A training batch, or a part of it: images float32 (B, C, H, W) in [0, 1] and labels int64 (B,)."""
+        return self._finish(self._load(epoch, index, part))
+
+    def from_batch(
+        self, epoch: int, index: int, part: Callable[[int], slice], ahead: bool | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The epoch's batches from one of them on; `part`: of a batch's size, what of it is wanted.
+
+        `ahead`: whether a thread reads the next one's pixels while this one is computed, which is so on a card: the
+        host is to be ahead of it. On the CPU nothing would be left to do it with.
+        """
+        indices = range(index, self.batches)
+        if not (self.device != "cpu" if ahead is None else ahead):
+            yield from (self.batch(epoch, i, part(self.size(i))) for i in indices)
+            return
+        with ThreadPoolExecutor(1) as reader:
+            waiting: deque[Future[Loaded]] = deque()
+            for i in indices:
+                waiting.append(reader.submit(self._load, epoch, i, part(self.size(i))))
+                if len(waiting) > 1:
+                    yield self._finish(waiting.popleft().result())
+            yield from (self._finish(loaded.result()) for loaded in waiting)
+
+    def size(self, index: int) -> int:
+        """Images in a training batch."""
+        return min(self.batch_size, len(self._train) - index * self.batch_size)
 
     def validation(self, index: int) -> tuple[Tensor, Tensor]:
         """A validation batch, plain and in the dataset's order; shapes as of `batch`."""
@@ -65,6 +107,19 @@ class Stream:
     def augmented(self, indices: NDArray[np.int64], epoch: int, index: int = 0) -> Tensor:
         """These images, augmented with what is drawn for one batch; shape as of `batch`."""
         return self.augmentation.apply(self._pixels(indices), epoch, index)
+
+    def _load(self, epoch: int, index: int, part: slice) -> Loaded:
+        batch = self._slice(self._order(epoch), index)
+        first, _, _ = part.indices(len(batch))
+        pixels, labels = (torch.from_numpy(of[batch[part]]) for of in (self.dataset.images, self.dataset.labels))
+        if self.device != "cpu":  # from locked memory it travels while the host goes on
+            pixels, labels = pixels.pin_memory(), labels.pin_memory()
+        return Loaded(pixels, labels, epoch, index, first, len(batch))
+
+    def _finish(self, loaded: Loaded) -> tuple[Tensor, Tensor]:
+        pixels, labels = (t.to(self.device, non_blocking=True) for t in (loaded.pixels, loaded.labels))
+        images = self.augmentation.apply(pixels, loaded.epoch, loaded.index, loaded.first, loaded.whole)
+        return images, labels
 
     def _pixels(self, indices: NDArray[np.int64]) -> Tensor:
         """uint8 (B, H, W, C) on the device; a byte a value travels, not four."""

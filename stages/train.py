@@ -1,39 +1,24 @@
 """stage train: a stream of images -> a model and its losses."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from stages import determinism, models, plots
+from stages import determinism, models, optim, options, plots, ranks
 from stages.errors import StageError
+from stages.params import Params
 from stages.run import Metrics, Run
+from stages.state import State
 from stages.stream import Stream
 
-OPTIMIZERS = ("adam", "adamw", "sgd")
-SCHEDULES = ("constant", "cosine", "step")
+RANKS = True
 EVERY = 10  # steps between two looks at the loss: a look makes the host wait for the card
-
-
-@dataclass
-class State:
-    """All that a training is between two steps; the rate and the random numbers follow from `step`.
-
-    Attributes:
-        step: steps done since the beginning.
-        history: one row (train loss, validation loss, validation accuracy) for every epoch done.
-        losses: of this epoch's steps so far, left on the device.
-    """
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-    losses: list[Tensor] = field(default_factory=list)
 
 
 def train(run: Run) -> Metrics:
@@ -42,7 +27,9 @@ def train(run: Run) -> Metrics:
     Creates `model.safetensors`, `losses.csv` (epoch, train_loss, validation_loss, validation_accuracy; one
     row an epoch) and `losses.png`. Losses are cross-entropy in nats: the training loss is a mean over the
     epoch's steps, the validation loss one over its images and without label smoothing. Without validation
-    images its columns stay empty.
+    images its columns stay empty. With `ema`, what is validated and saved is the average of the weights.
+
+    Goes on from a checkpoint to the same bytes as if it had never been stopped.
 
     Returns:
         The last epoch's row, and `epochs`.
@@ -51,19 +38,22 @@ def train(run: Run) -> Metrics:
         StageError: an unknown option or one out of range; no images to train on; a loss that is not finite.
     """
     params = run.params
-    _check(params)
+    options.check(params)
     stream = _stream(run)
-    data, arch = stream.dataset, params.get("arch", "baseline")
-    options = models.resolve(arch, params)
-    model = models.build(arch, data.shape, len(data.classes), params).to(determinism.device(params))
-    state = State(model, _optimizer(params, model))
+    state = _state(params, stream)
+    if found := run.resume():
+        state.restore(found)
     epochs: int = params.get("epochs", 20)
-    for epoch in range(epochs):
-        _epoch(run, stream, state, epoch, epochs * stream.batches)
-        state.history.append(_measure(stream, state))
+    training = Training(run, stream, state, _forward(run, state), epochs * stream.batches)
+    for epoch in range(len(state.history), epochs):
+        training.epoch(epoch)
+        if run.rank == 0:
+            state.history.append(_measure(stream, state))
         state.losses.clear()
+    if run.rank:
+        return {}
     _save_losses(run, state.history)
-    models.save(run, model, {"arch": arch, "params": options, "shape": data.shape, "classes": data.classes})
+    _save_model(run, stream, state)
     return {**state.history[-1], "epochs": epochs}
 
 
@@ -81,55 +71,105 @@ def _stream(run: Run) -> Stream:
     return stream
 
 
-def _epoch(run: Run, stream: Stream, state: State, epoch: int, steps: int) -> None:
-    """The epoch's steps from where `state` stands."""
-    state.model.train()
-    for index in range(state.step - epoch * stream.batches, stream.batches):
-        images, labels = stream.batch(epoch, index)
-        state.losses.append(_step(run.params, state, images, labels, steps))
-        if state.step % EVERY == 0 or index + 1 == stream.batches:
-            run.progress(state.step, steps, loss=_look(state, epoch))
+def _state(params: Params, stream: Stream) -> State:
+    """As a training begins."""
+    data = stream.dataset
+    model = models.build(params.get("arch", "baseline"), data.shape, len(data.classes), params)
+    model = model.to(determinism.device(params))
+    if params.get("channels_last", False):
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return State(model, optim.optimizer(params, model), optim.average(params, model))
 
 
-def _step(params: Mapping[str, Any], state: State, images: Tensor, labels: Tensor, steps: int) -> Tensor:
-    # Dropout's random numbers follow from the step alone, so that a resumed training draws the same ones.
-    torch.manual_seed((params.get("seed", 0) * 1_000_003 + state.step) % 2**63)
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate(params, state.step, steps)
-    loss = cross_entropy(state.model(images), labels, label_smoothing=params.get("label_smoothing", 0.0))
-    state.optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    state.optimizer.step()
-    state.step += 1
-    return loss.detach()
+def _forward(run: Run, state: State) -> Callable[[Tensor], Tensor]:
+    """Images -> logits in float32, by the model in training and as the config wants it computed."""
+    params = run.params
+    model = _compiled(run, state.model) if params.get("compile", False) else state.model
+    half, last = params.get("precision", "fp32") == "bf16", params.get("channels_last", False)
+    device = determinism.device(params)
+
+    def forward(images: Tensor) -> Tensor:
+        images = images.contiguous(memory_format=torch.channels_last) if last else images
+        with torch.autocast(device, torch.bfloat16, enabled=half):
+            logits: Tensor = model(images)
+        return logits.float()
+
+    return forward
 
 
-def rate(params: Mapping[str, Any], step: int, steps: int) -> float:
-    """The learning rate at a step of `steps`.
-
-    Returns:
-        "constant": `lr`; "cosine": from `lr` down to 0 (Loshchilov and Hutter 2017, one period, no restart);
-        "step": `lr` times `lr_factor` again after every `lr_every`, a fraction of the training.
-    """
-    lr: float = params.get("lr", 3e-3)
-    done = step / steps
-    match params.get("schedule", "cosine"):
-        case "cosine":
-            return lr * 0.5 * (1 + math.cos(math.pi * done))
-        case "step":
-            factor: float = params.get("lr_factor", 0.1) ** int(done / params.get("lr_every", 0.34))
-            return lr * factor
-        case _:
-            return lr
+def _compiled(run: Run, model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """One graph for each size of batch, so that none depends on which sizes came before; what is compiled is this
+    run's own, and in this process: a cache in /tmp belongs to nobody."""
+    if run.checkpoints is not None:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(run.checkpoints.folder / ".compiled")
+    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    compiled: Callable[[Tensor], Tensor] = torch.compile(model, dynamic=False)
+    return compiled
 
 
-def _look(state: State, epoch: int) -> float:
-    """The last loss, after a look at all since the last look."""
-    losses: list[float] = torch.stack(state.losses[-EVERY:]).tolist()
-    for step, loss in enumerate(losses, state.step - len(losses) + 1):
-        if not math.isfinite(loss):
-            raise StageError(f'the loss is {loss} in epoch {epoch + 1}, step {step}; try a smaller "lr"')
-    return losses[-1]
+@dataclass
+class Training:
+    """The steps of a training. `forward`: images -> logits; `steps`: of all epochs."""
+
+    run: Run
+    stream: Stream
+    state: State
+    forward: Callable[[Tensor], Tensor]
+    steps: int
+
+    def __post_init__(self) -> None:
+        warmup: int = self.run.params.get("warmup", 0)
+        if warmup >= self.steps:
+            raise StageError(f'"warmup": expected fewer than the {self.steps} steps of the training, got: {warmup}')
+
+    def epoch(self, epoch: int) -> None:
+        """The epoch's steps from where the state stands."""
+        run, state, batches = self.run, self.state, self.stream.batches
+        every = options.checkpoint_every(run.params, batches)
+        state.model.train()
+        index = state.step - epoch * batches
+        for images, labels in self.stream.from_batch(epoch, index, partial(ranks.part, run)):
+            state.losses.append(self._step(images, labels, self.stream.size(state.step - epoch * batches)))
+            if state.step % EVERY == 0 or state.step == (epoch + 1) * batches:
+                run.progress(state.step, self.steps, loss=self._look(epoch))
+            if run.checkpoint_due(state.step, every):
+                run.checkpoint(state.step, state.tensors(), state.facts())
+
+    def _step(self, images: Tensor, labels: Tensor, whole: int) -> Tensor:
+        """On this rank's part of a batch of `whole`; returns the loss of the batch."""
+        run, state = self.run, self.state
+        # Dropout's random numbers follow from the step alone, so that a resumed training draws the same ones;
+        # those of the ranks differ.
+        torch.manual_seed((run.params.get("seed", 0) * 1_000_003 + state.step + (run.rank << 48)) % 2**63)
+        state.optimizer.zero_grad()
+        loss = self._backward(images, labels, whole)
+        optim.update(run.params, state.model, state.optimizer, optim.rate(run.params, state.step, self.steps))
+        if state.average is not None:
+            optim.follow(run.params, state.average, state.model, state.step)
+        state.step += 1
+        return loss
+
+    def _backward(self, images: Tensor, labels: Tensor, whole: int) -> Tensor:
+        """Leave the gradients of the batch's mean loss in the weights, computed in `accumulate` parts one after the
+        other, each of which counts by its share of the batch; returns that loss."""
+        params = self.run.params
+        total = torch.zeros((), device=labels.device)
+        parts = [tensor.tensor_split(params.get("accumulate", 1)) for tensor in (images, labels)]
+        for some, their in zip(*parts, strict=True):
+            if len(their):
+                loss = cross_entropy(self.forward(some), their, label_smoothing=params.get("label_smoothing", 0.0))
+                loss = loss * (len(their) / whole)
+                loss.backward()  # type: ignore[no-untyped-call]
+                total += loss.detach()
+        return ranks.add_up(self.run, self.state.model, total)
+
+    def _look(self, epoch: int) -> float:
+        """The last loss, after a look at all since the last look."""
+        losses: list[float] = torch.stack(self.state.losses[-EVERY:]).tolist()
+        for step, loss in enumerate(losses, self.state.step - len(losses) + 1):
+            if not math.isfinite(loss):
+                raise StageError(f'the loss is {loss} in epoch {epoch + 1}, step {step}; try a smaller "lr"')
+        return losses[-1]
 
 
 def _measure(stream: Stream, state: State) -> dict[str, float]:
@@ -137,10 +177,16 @@ def _measure(stream: Stream, state: State) -> dict[str, float]:
     row = {"train_loss": float(torch.stack(state.losses).double().mean())}
     indices = stream.dataset.indices("validation")
     if len(indices):
-        logits, labels = models.answers(state.model, stream, indices)
+        logits, labels = models.answers(state.result, stream, indices)
         row["validation_loss"] = float(cross_entropy(logits, labels))
         row["validation_accuracy"] = float((logits.argmax(1) == labels).double().mean())
     return row
+
+
+def _save_model(run: Run, stream: Stream, state: State) -> None:
+    data, arch = stream.dataset, run.params.get("arch", "baseline")
+    found = {"params": models.resolve(arch, run.params), "shape": data.shape, "classes": data.classes}
+    models.save(run, state.result, {"arch": arch} | found)
 
 
 def _save_losses(run: Run, history: list[dict[str, float]]) -> None:
@@ -151,41 +197,6 @@ def _save_losses(run: Run, history: list[dict[str, float]]) -> None:
             file.write(f"{epoch},{','.join(repr(row[c]) if c in row else '' for c in columns)}\n")
     curves = {c: [row[c] for row in history] for c in columns[:2] if c in history[0]}
     plots.losses(run, "losses.png", curves)
-
-
-def _optimizer(params: Mapping[str, Any], model: nn.Module) -> torch.optim.Optimizer:
-    weights, decay = model.parameters(), params.get("weight_decay", 0.0)
-    lr = params.get("lr", 3e-3)
-    match params.get("optimizer", "adam"):
-        case "sgd":
-            return torch.optim.SGD(weights, lr, params.get("momentum", 0.9), weight_decay=decay)
-        case "adamw":
-            return torch.optim.AdamW(weights, lr, weight_decay=decay)
-        case _:
-            return torch.optim.Adam(weights, lr, weight_decay=decay)
-
-
-def _check(params: Mapping[str, Any]) -> None:
-    """Every mistake that the config alone shows, before any work."""
-    _one_of("optimizer", params.get("optimizer", "adam"), OPTIMIZERS)
-    _one_of("schedule", params.get("schedule", "cosine"), SCHEDULES)
-    bounds = {
-        "epochs": (params.get("epochs", 20) >= 1, "1 or more"),
-        "batch_size": (params.get("batch_size", 32) >= 1, "1 or more"),
-        "lr": (params.get("lr", 3e-3) > 0, "more than 0"),
-        "lr_factor": (params.get("lr_factor", 0.1) > 0, "more than 0"),
-        "lr_every": (params.get("lr_every", 0.34) > 0, "more than 0"),
-        "weight_decay": (params.get("weight_decay", 0.0) >= 0, "0 or more"),
-        "label_smoothing": (0 <= params.get("label_smoothing", 0.0) < 1, "from 0 to below 1"),
-    }
-    for key, (good, expected) in bounds.items():
-        if not good:
-            raise StageError(f'"{key}": expected {expected}, got: {params[key]}')
-
-
-def _one_of(key: str, value: str, possible: tuple[str, ...]) -> None:
-    if value not in possible:
-        raise StageError(f'"{key}": unknown "{value}"; there are: {", ".join(possible)}')
 
 
 if __name__ == "__main__":

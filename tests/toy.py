@@ -125,6 +125,16 @@ def steps(run):
     return {"held": len(held)}
 
 
+def never_steps(run):
+    """Promises to look whether it is to stop, says when it was told, and goes on."""
+    run.resume()
+    Path(run.params["started"]).touch()
+    while not run.checkpoints.stopping:
+        time.sleep(0.01)
+    Path(run.params["started"] + ".told").touch()
+    time.sleep(600)
+
+
 def environment(run):
     with run.open("environment.json") as file:
         json.dump(dict(os.environ), file)
@@ -144,7 +154,7 @@ STAGES = (
         meets_no_memory,
         fills_the_disk,
     ),
-    *(opens_what_is_not_there, dies, leaves, sleeps, steps, environment),
+    *(opens_what_is_not_there, dies, leaves, sleeps, steps, never_steps, environment),
 )
 
 

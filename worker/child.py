@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import errno
 import json
 import os
 import resource
@@ -78,9 +77,15 @@ def _modified(file: Path) -> int:
 
 
 def _run(request: dict[str, Any], report: int) -> int:
+    from stages import registry
+    from stages.checkpoints import Checkpoints
+    from stages.errors import Stopped, describe
     from stages.execution import execute
     from stages.params import Params
     from stages.run import Run
+
+    def saved(step: int) -> None:
+        _say(report, {"checkpoint": step})
 
     run = Run(
         name=request["name"],
@@ -90,6 +95,9 @@ def _run(request: dict[str, Any], report: int) -> int:
         data=request["data"],
         hermetic=request["hermetic"],
         report=_Reporter(report),
+        checkpoints=Checkpoints(
+            Path(request["checkpoints"]), request["fingerprint"], registry.package(request["config"]["stage"]), saved
+        ),
     )
     try:
         result = execute(run)
@@ -98,24 +106,14 @@ def _run(request: dict[str, Any], report: int) -> int:
         for kind, seen in result.environment.get("undeclared", {}).items():
             print(f"not declared: {kind}: {', '.join(seen)}")
         _say(report, {"result": vars(result)})
+    except Stopped as stopped:
+        print(stopped)
+        _say(report, {"stopped": stopped.step})
     except BaseException as error:  # sys.exit() in a stage is no way to end it well
-        _say(report, {"error": _told(error)})  # before the log, which may lie on a full disk
+        _say(report, {"error": describe(error)})  # before the log, which may lie on a full disk
         traceback.print_exc()
         return 1
     return 0
-
-
-def _told(error: BaseException) -> dict[str, Any]:
-    """What the worker hears of an error, with the number of the system's error that it came from, if there is one."""
-    told: dict[str, Any] = {"type": type(error).__name__, "message": str(error) or type(error).__name__}
-    cause: BaseException | None = error
-    while cause is not None and "errno" not in told:  # libraries wrap what the system told them
-        if isinstance(cause, OSError) and cause.errno:
-            told["errno"] = cause.errno
-        elif isinstance(cause, MemoryError):
-            told["errno"] = errno.ENOMEM
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-    return told
 
 
 class _Reporter:

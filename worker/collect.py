@@ -1,5 +1,8 @@
 """What a store and a home hold that nothing needs, and its removal.
 
+Of checkpoints those of a folder that is complete are dead, and in any folder those that two newer whole ones have made
+useless. Where a run may still go on from one, its document names it or its history the attempt, and the folder stays.
+
 Never removed, whatever its age: a folder that a document or another run's manifest names anywhere, the attempt
 that a run is running in, and what this queue knows nothing of: a folder of a run without a document, or of
 another computation than the document's. Those may be another queue's, or all that a lost database has left.
@@ -16,15 +19,18 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from scheduler import rebuild
+from scheduler import queries, rebuild, runs
 from scheduler.mongo import Document, Queue
 from scheduler.runs import FINAL, State
 from stages.errors import ReproError, Unreachable
-from worker.objects import Found
+from stages.run import MANIFEST
+from worker import checkpoints
+from worker.objects import MANY, Found
 from worker.storage import ATTEMPT, PROBES, Mark, Store
 
 WORK = "work"  # below the home: where stages run
@@ -40,6 +46,7 @@ class Leftover:
     why: str
     kept: bool = False
     upload: Found | None = None  # an upload that was not ended; `location` tells where it would lie
+    checkpoint: bool = False
 
 
 @dataclass
@@ -63,6 +70,8 @@ class Collector:
         known = {document["_id"]: self._known(document) for document in rebuild.references(self.db)}
         found = [self._judge(location, known.get(_run_of(location))) for location in attempts + works]
         found += [self._judge_upload(upload, known.get(_run_of(self._folder_of(upload)))) for upload in uploads]
+        gone = {leftover.location for leftover in found if leftover and not leftover.kept}
+        found += self._dead_checkpoints([location for location in attempts if location not in gone])
         found += [self._judge_probe(probe) for probe in self.store.objects.listing(PROBES)]
         return [leftover for leftover in found if leftover]
 
@@ -77,7 +86,29 @@ class Collector:
             raise ReproError("the queue has no runs but the store has results: nothing is removed; run repro rebuild")
         return [leftover for leftover in planned if not leftover.kept and self._remove(leftover)]
 
+    def _dead_checkpoints(self, attempts: list[str]) -> list[Leftover]:
+        """Those of folders that stay."""
+        with ThreadPoolExecutor(MANY) as threads:
+            listed = zip(attempts, threads.map(self.store.contents, attempts), strict=True)
+            return [dead for location, contents in listed for dead in self._dead_in(location, contents)]
+
+    def _dead_in(self, location: str, contents: list[Found]) -> Iterator[Leftover]:
+        done = any(found.key.endswith(f"/{MANIFEST}") for found in contents)
+        why = "a checkpoint of a run that is done" if done else "a checkpoint that newer ones have made useless"
+        for place in checkpoints.dead(contents, self.store.url, done):
+            parts = [found for found in contents if f"{self.store.url}/{found.key}".startswith(f"{place}/")]
+            age = time.time() - max(part.modified for part in parts)
+            if age >= self.older_than:
+                yield Leftover(place, sum(part.size for part in parts), age, why, checkpoint=True)
+
+    def _remove_checkpoint(self, leftover: Leftover) -> bool:
+        """What was dead stays dead: only newer ones join a folder."""
+        checkpoints.remove(self.store, leftover.location)
+        return True
+
     def _remove(self, leftover: Leftover) -> bool:
+        if leftover.checkpoint:
+            return self._remove_checkpoint(leftover)
         if leftover.upload or leftover.location.startswith(f"{self.store.url}/{PROBES}/"):
             return self._remove_object(leftover)
         documents = rebuild.references(self.db, _run_of(leftover.location))
@@ -104,7 +135,7 @@ class Collector:
 
     def _judge(self, location: str, document: Document | None) -> Leftover | None:
         """None for what is needed or too young."""
-        if self._is_needed(location, document):
+        if self._is_needed(location, document) or self._may_go_on_from(location, document):
             return None
         try:
             size, changed = self._footprint(location)
@@ -161,6 +192,15 @@ class Collector:
         if _runs_in(location, document):
             return True
         return not self._is_work(location) and bool(self._named.get(location, set()) - {location})
+
+    def _may_go_on_from(self, location: str, document: Document | None) -> bool:
+        """Whether the next attempt at a run would begin with a checkpoint that lies here."""
+        if document is None or document["state"] in (State.DONE, State.VERIFIED) or self._is_work(location):
+            return False
+        (run,) = queries.runs(self.db, [_run_of(location)], {"history": 1})
+        attempts = [self.store.location(run["_id"], token) for token in reversed(runs.tokens(run))]
+        newest = next(checkpoints.whole(self.store, attempts), "") if location in attempts else ""
+        return newest.startswith(f"{location}/")
 
     def _is_work(self, location: str) -> bool:
         return location.startswith("file://") and _path(location).parent == self.home / WORK

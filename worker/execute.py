@@ -17,13 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scheduler import runs
 from scheduler.mongo import Document
 from scheduler.runs import State
 from stages import config as configs
 from stages import files, manifest, provenance, registry
 from stages.errors import StageError, Unreachable
-from stages.execution import Result
+from stages.execution import Result, result_of
 from stages.run import CONFIG, DIFF, LOG, MANIFEST, OWN_FILES
+from worker import checkpoints
 from worker.cards import Inventory
 from worker.curve import Curve
 from worker.interpreter import Child, Interpreter, Lost, asked_for
@@ -32,6 +34,7 @@ from worker.slots import Slot
 from worker.storage import Store
 from worker.tail import Told, tail
 
+CHECKPOINTS = "checkpoints"  # in an attempt's work folder, beside what becomes its outputs
 MOST_OUTPUTS = 1000  # entries in a document; the manifest always has all
 # What the system refuses a stage because of the machine, its disk or its network: elsewhere, or later, it may go well.
 # Memory belongs to them, for the kernel's way to refuse it, SIGKILL, does too.
@@ -70,6 +73,7 @@ class Stopped:
 
 
 Outcome = Done | Failed | Faulted | Stopped
+HANDED_BACK = Stopped("handed back", hand_back=True)
 
 
 @dataclass
@@ -85,6 +89,8 @@ class Attempt:
     told: Told = field(default_factory=Told)
     curve: Curve = field(default_factory=Curve)
     meter: Meter = field(default_factory=Meter)
+    checkpoint: Document | None = None  # the newest one that is whole in the store
+    leaving: bool = False  # told to stop at its next step, to be handed back
     stopped: Outcome | None = None
     child: Child | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -102,6 +108,7 @@ class Attempt:
         told: Document = {"cards": list(self.slot.cards)} if self.slot.cards else {}
         told |= {"progress": self.progress} if self.progress else {}
         told |= {"telemetry": used} if (used := self.meter.now()) else {}
+        told |= {"checkpoint": self.checkpoint} if self.checkpoint else {}
         if self.told.log is not None:
             with contextlib.suppress(FileNotFoundError):  # not begun yet, or over already
                 told["log_tail"] = tail(self.told.log)
@@ -111,6 +118,9 @@ class Attempt:
         """At what the stage uses, while it runs."""
         if self.child is not None and (pid := self.child.pid) is not None:
             self.meter.look(inventory, self.slot.cards, pid)
+
+    def keep_checkpoint(self, checkpoint: Document) -> None:
+        self.checkpoint = checkpoint
 
     def over_limit(self, now: float) -> Document | None:
         """The error of a run past its time limit, or without progress for too long; it would be so again."""
@@ -128,11 +138,20 @@ class Attempt:
             if self.child is not None:
                 self.child.kill()
 
+    def leave(self) -> None:
+        """Tell the stage to leave a checkpoint at its next step, and to end; then the run is handed back."""
+        with self._lock:
+            self.leaving = True
+            if self.child is not None:
+                self.child.tell_to_stop()
+
     def started(self, child: Child) -> None:
         with self._lock:
             self.child = child
             if self.stopped is not None:
                 child.kill()
+            elif self.leaving:
+                child.tell_to_stop()
 
 
 @dataclass
@@ -153,7 +172,7 @@ class Executor:
         except StageError as error:
             return Failed(_error(error))
         except (OSError, Lost, Unreachable) as error:
-            return attempt.stopped or Faulted(_error(error))
+            return attempt.stopped or (HANDED_BACK if attempt.leaving else Faulted(_error(error)))
         except Exception as error:  # a document that nobody foresaw must not end the worker
             return Failed(_error(error))
         finally:
@@ -167,10 +186,18 @@ class Executor:
         attempt.told.log = log
         self._prepare(attempt, work, out)
         granted = asked_for(registry.environment(attempt.run["stage"]), os.environ) | attempt.slot.environment
-        last = self._watch(attempt, self.interpreter.start(work, log, granted))
-        failure = attempt.stopped or _failure(last)
+        uploader = checkpoints.Uploader(self.store, location, work / CHECKPOINTS, attempt.keep_checkpoint)
+        try:
+            last = self._watch(attempt, self.interpreter.start(work, log, granted), uploader)
+        finally:
+            uploader.end()
+        failure = attempt.stopped or _failure(last, attempt.leaving)
+        if isinstance(failure, Faulted) or failure == HANDED_BACK:
+            uploader.push_newest()  # the next attempt goes on from it
+        if uploader.error:
+            _say(log, uploader.error)
         if failure is None:
-            return self._deliver(attempt, location, out, log, _result(last["result"]))
+            return self._deliver(attempt, location, out, log, result_of(last["result"]))
         return self._keep(failure, location, out, log)
 
     def _prepare(self, attempt: Attempt, work: Path, out: Path) -> None:
@@ -181,17 +208,22 @@ class Executor:
             if source.get("state") != State.DONE:
                 raise StageError(f"source {name!r} is {source.get('state', 'gone')}, not done")
             self.store.pull(self.outputs(source), source["location"], folder)
+        tokens = [token for token in runs.tokens(attempt.run) if token != attempt.token]
+        earlier = [self.store.location(attempt.name, token) for token in reversed(tokens)]
+        checkpoints.fetch(self.store, earlier, work / CHECKPOINTS, lambda line: _say(work / LOG, line))
         request = {
             "name": attempt.run.get("verifies", attempt.name),  # a rerun is told what its original was told
             "config": attempt.run["config"],
             "inputs": {name: str(folder) for name, folder in folders.items()},
             "out": str(out),
+            "checkpoints": str(work / CHECKPOINTS),
+            "fingerprint": attempt.run["fingerprint"],
             "data": self.data,
             "hermetic": attempt.run.get("hermetic", False),
         }
         (work / "request.json").write_text(json.dumps(request))
 
-    def _watch(self, attempt: Attempt, child: Child) -> dict[str, Any]:
+    def _watch(self, attempt: Attempt, child: Child, uploader: checkpoints.Uploader) -> dict[str, Any]:
         """Follow the child to its exit; returns its last words, by kind."""
         attempt.started(child)
         last: dict[str, Any] = {}
@@ -200,6 +232,8 @@ class Executor:
             if "progress" in line:
                 attempt.progress, attempt.moved = line["progress"], time.monotonic()
                 attempt.meter.heard(line["progress"]["step"], attempt.moved)
+            if "checkpoint" in line:
+                uploader.look()
         attempt.meter.peak = max(attempt.meter.peak, last.get("peak", 0))
         return last
 
@@ -263,9 +297,11 @@ def bounded(outputs: list[dict[str, Any]], mark: bytes) -> Document:
     return {"outputs": outputs[:MOST_OUTPUTS], "outputs_total": total}
 
 
-def _failure(last: dict[str, Any]) -> Outcome | None:
-    """What the child's last words mean; None if it ended well."""
+def _failure(last: dict[str, Any], leaving: bool = False) -> Outcome | None:
+    """What the child's last words mean; None if it ended well. One that was told to stop may end by that signal."""
     code = last["exit"]
+    if "stopped" in last or (leaving and code < 0):
+        return HANDED_BACK
     if code < 0:
         name = signal.Signals(-code).name
         hint = "; out of memory?" if name == "SIGKILL" else ""
@@ -283,9 +319,10 @@ def _with_log(outcome: Outcome, log: Path, url: str) -> Outcome:
     return outcome
 
 
-def _result(said: dict[str, Any]) -> Result:
-    links = {path: (source, name) for path, (source, name) in said["links"].items()}
-    return Result(**said | {"links": links})
+def _say(log: Path, line: str) -> None:
+    """The worker's own word in a run's log."""
+    with log.open("a") as file:
+        file.write(f"{line}\n")
 
 
 def _error(error: Exception) -> Document:

@@ -36,7 +36,7 @@ class Child:
     def __init__(self, report: int) -> None:
         self._report = report
         self._pid: int | None = None
-        self._killed = False
+        self._killed = self._told_to_stop = False
         self._lock = threading.Lock()
 
     def lines(self) -> Iterator[dict[str, Any]]:
@@ -71,11 +71,20 @@ class Child:
             if self._pid is not None:
                 _kill_group(self._pid)
 
+    def tell_to_stop(self) -> None:
+        """SIGTERM to the child alone: it may leave a checkpoint; one that makes none is ended by it."""
+        with self._lock:
+            self._told_to_stop = True
+            if self._pid is not None:
+                _terminate(self._pid)
+
     def _started(self, pid: int) -> None:
         with self._lock:
             self._pid = pid
             if self._killed:
                 _kill_group(pid)
+            elif self._told_to_stop:
+                _terminate(pid)
 
 
 class Interpreter:
@@ -167,3 +176,8 @@ def _parsed(text: bytes) -> dict[str, Any]:
 def _kill_group(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def _terminate(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGTERM)

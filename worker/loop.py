@@ -2,9 +2,10 @@
 
 import contextlib
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -12,8 +13,9 @@ from types import FrameType
 from scheduler import fleet, queries, runs
 from scheduler.mongo import DriverError, Queue, reachable
 from stages.errors import Unreachable
+from worker import checkpoints
 from worker.cards import Inventory, Nvml, foreign
-from worker.execute import Attempt, Done, Executor, Failed, Faulted, Outcome, Stopped
+from worker.execute import HANDED_BACK, Attempt, Done, Executor, Failed, Faulted, Outcome, Stopped
 from worker.lease import Keeper
 from worker.pace import Pace
 from worker.prefetch import Prefetcher
@@ -26,7 +28,7 @@ ASIDE = 10.0  # seconds for which cards are kept free for a big run, if this is 
 LINGER = 5.0  # seconds for which a worker that was idle follows the news of runs, however busy it is
 LOOK = 0.5  # seconds between looks for what others compute on our cards
 TICK = 0.2  # seconds between refreshes of what is shown
-HANDED_BACK = Stopped("handed back", hand_back=True)
+GRACE = 20.0  # seconds in which a stage that is told to stop may reach its next step and leave a checkpoint
 
 
 @dataclass(frozen=True)
@@ -256,8 +258,17 @@ class Worker:
         self.slots.give_back(attempt.slot)
         self._busy_at = time.monotonic()
         self.report.ended(attempt, outcome, self._busy_at - attempt.began)
+        if isinstance(outcome, Done) and attempt.checkpoint is not None:
+            dead = self.executor.store, outcome.location
+            threading.Thread(target=checkpoints.clear, args=dead, daemon=True).start()
 
     def _hand_everything_back(self) -> None:
+        """Each stage may leave a checkpoint at its next step, unless a user has no patience."""
+        asked, until = self._interrupts, time.monotonic() + GRACE
+        for attempt in self._running.values():
+            attempt.leave()
+        while self._interrupts == asked and time.monotonic() < until and wait(self._running, TICK).not_done:
+            pass
         for future, attempt in self._running.items():
             attempt.stop(HANDED_BACK)
             self._settle(attempt, future.result())
@@ -300,11 +311,11 @@ def settle(db: Queue, attempt: Attempt, outcome: Outcome) -> Outcome:
             if accepted:
                 runs.release_children(db, [name])
         case Failed(error=error):
-            accepted = runs.fail(db, name, token, error)
+            accepted = runs.fail(db, name, token, error, checkpoint=attempt.checkpoint)
         case Faulted(error=error):
-            accepted = runs.fail(db, name, token, error, again=True)
+            accepted = runs.fail(db, name, token, error, again=True, checkpoint=attempt.checkpoint)
         case Stopped(hand_back=True):
-            accepted = runs.hand_back(db, name, token)
+            accepted = runs.hand_back(db, name, token, attempt.checkpoint)
         case Stopped():
             return outcome
     return outcome if accepted else Stopped("its lease was taken; the result was dropped")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
               help="Only what has not changed for so long.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def gc(delete: bool, older_than: float, as_json: bool) -> None:
-    """List the attempts and work folders that no run and no result names; with --delete, remove them."""
+    """List attempts, work folders and checkpoints that no run and no result needs; with --delete, remove them."""
     from repro.display import dump, table
     from scheduler import fleet
     from scheduler.mongo import connect
@@ -38,7 +38,7 @@ def gc(delete: bool, older_than: float, as_json: bool) -> None:
 def _row(leftover: "Leftover", removed: bool, delete: bool) -> list[str]:
     from repro.display import duration, place
 
-    what = "removed" if removed else "kept" if leftover.kept or delete else "orphan"
+    what = "removed" if removed else "kept" if leftover.kept or delete else "dead" if leftover.checkpoint else "orphan"
     return [place(leftover.location), str(leftover.size), duration(leftover.age), what, leftover.why]
 
 

@@ -37,7 +37,7 @@ def run_stage(work: Path, name: str, **config: Any) -> Path:
     path = work / f"{name}.json"
     path.write_text(json.dumps(config))
     options = argparse.Namespace(
-        config=path, conf=None, set=[], name=None, root=work / "runs", allow_unknown=False, hermetic=False
+        config=path, conf=None, set=[], name=None, root=work / "runs", allow_unknown=False, hermetic=False, resume=False
     )
     return alone.run_alone(config["stage"], options)
 

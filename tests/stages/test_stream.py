@@ -1,4 +1,5 @@
 import json
+import threading
 from itertools import pairwise
 
 import numpy as np
@@ -183,3 +184,40 @@ def test_the_card_draws_the_same(tmp_path):
     cpu, cuda = (Stream(tmp_path, 8, device=device).batch(1, 1) for device in ("cpu", "cuda"))
     assert torch.allclose(cpu[0], cuda[0].cpu(), atol=1e-4)
     assert torch.equal(cpu[1], cuda[1].cpu())
+
+
+@pytest.mark.parametrize("on", ["nothing", "flips", "noise", "everything"])
+@pytest.mark.parametrize("shape", [(7, 5, 3), (100, 100, 3)], ids=["one group", "groups of four"])
+def test_parts_of_a_batch_are_what_they_are_in_the_whole(tmp_path, on, shape):
+    strengths = {"nothing": {}, "flips": {"flip_vertical": 0.5}, "noise": {"noise": 0.1}, "everything": EVERYTHING}[on]
+    make(tmp_path, strengths, shape)
+    stream = Stream(tmp_path, 9)
+    for index in range(stream.batches):
+        images, labels = stream.batch(1, index)
+        assert stream.size(index) == len(labels)
+        for count in (2, 3, 9):
+            cuts = [len(labels) * i // count for i in range(count + 1)]
+            parts = [stream.batch(1, index, slice(*cut)) for cut in pairwise(cuts)]
+            assert torch.equal(torch.cat([some for some, _ in parts]), images)
+            assert torch.equal(torch.cat([their for _, their in parts]), labels)
+
+
+def test_what_is_read_ahead_is_the_same(tmp_path):
+    make(tmp_path, EVERYTHING)
+    stream = Stream(tmp_path, 6)
+    for first in range(stream.batches):
+        for part in (lambda size: slice(0, size), lambda size: slice(size // 2, size)):
+            wanted, found = (list(stream.from_batch(2, first, part, ahead)) for ahead in (False, True))
+            assert len(found) == stream.batches - first
+            for one, other in zip(wanted, found, strict=True):
+                assert torch.equal(one[0], other[0])
+                assert torch.equal(one[1], other[1])
+
+
+def test_whoever_stops_early_leaves_no_reader(tmp_path):
+    make(tmp_path)
+    before = threading.active_count()
+    batches = Stream(tmp_path, 6).from_batch(0, 0, lambda size: slice(0, size), ahead=True)
+    next(batches)
+    batches.close()
+    assert threading.active_count() == before

@@ -1,19 +1,24 @@
 """stage train: it learns, leaves the same bytes anywhere, and says what is wrong in one line."""
 
 import csv
+import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from stages import models, train
+from stages import models, optim, registry
 from stages.errors import ConfigError, StageError
 from stages.run import MANIFEST
 from tests.stages.patterns import dataset, model, write_patterns
 from tests.stages.pictures import files_of, run_stage
+
+NAME = str.maketrans(".-", "__")  # a number in the name of a config
 
 
 def rows(folder):
@@ -35,7 +40,7 @@ def test_every_arch_learns(work, arch):
 
 
 def test_every_optimizer_and_schedule_learns(work):
-    for number, (optimizer, schedule) in enumerate(zip(train.OPTIMIZERS, train.SCHEDULES, strict=True)):
+    for number, (optimizer, schedule) in enumerate(zip(optim.OPTIMIZERS, optim.SCHEDULES, strict=True)):
         lr = 0.05 if optimizer == "sgd" else 3e-3
         folder = model(work, f"variant{number}", optimizer=optimizer, schedule=schedule, lr=lr, weight_decay=1e-4)
         assert float(rows(folder)[-1]["train_loss"]) < float(rows(folder)[0]["train_loss"])
@@ -91,11 +96,17 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(work):
         ("lr", -1.0, '"lr": expected more than 0, got: -1.0'),
         ("label_smoothing", 1.0, "from 0 to below 1"),
         ("lr_every", 0.0, '"lr_every": expected more than 0'),
+        ("precision", "fp16", "there are: fp32, bf16"),
+        ("accumulate", 0, '"accumulate": expected 1 or more, got: 0'),
+        ("clip", -1.0, '"clip": expected 0 or more'),
+        ("ema", 1.0, '"ema": expected from 0 to below 1'),
+        ("warmup", -1, '"warmup": expected 0 or more'),
+        ("warmup", 30, r'"warmup": expected fewer than the 30 steps of the training, got: 30'),
     ],
 )
 def test_a_bad_option_is_one_clear_line(work, key, value, says):
     with pytest.raises(StageError, match=says):
-        model(work, f"bad_{key}", **{key: value})
+        model(work, f"bad_{key}{value}".translate(NAME), **{key: value})
 
 
 def test_a_mistyped_key_is_refused_before_any_work(work):
@@ -103,10 +114,82 @@ def test_a_mistyped_key_is_refused_before_any_work(work):
         run_stage(work, "typo", stage="train", source="data", epoch=3)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"precision": "bf16"},
+        {"channels_last": True},
+        {"accumulate": 3},
+        {"clip": 0.5},
+        {"ema": 0.9},
+        {"warmup": 4},
+        {"arch": "mlp", "channels_last": True, "precision": "bf16", "optimizer": "sgd", "lr": 0.05},
+    ],
+    ids="_".join,
+)
+def test_every_way_to_train_learns_and_gives_the_same_bytes_again(work, config):
+    name = "_".join(config)
+    folder = model(work, name, **config)
+    assert float(rows(folder)[-1]["validation_accuracy"]) > 0.9
+    assert files_of(folder) == files_of(model(work, f"{name}_again", **config))
+    assert files_of(folder)[models.MODEL] != files_of(work / "runs" / "model")[models.MODEL]
+
+
+@pytest.mark.parametrize(
+    "key", ["precision", "channels_last", "accumulate", "clip", "ema", "warmup", "compile", "ranks"]
+)
+def test_a_default_that_is_said_means_what_it_means_unsaid(work, key):
+    default = registry.keys("train")[key]
+    folder = model(work, f"said_{key}", **{key: default})
+    assert files_of(folder) == files_of(work / "runs" / "model")
+
+
+def test_parts_of_a_batch_add_up_to_the_whole_batch(work):
+    """But for the rounding of sums: 72 images to train on make a last batch that is smaller, and odd in threes."""
+    whole, parts = (rows(model(work, f"parts{n}", accumulate=n, dropout=0.0, epochs=2, batch_size=16)) for n in (1, 3))
+    for one, other in zip(whole, parts, strict=True):
+        assert float(one["train_loss"]) == pytest.approx(float(other["train_loss"]), rel=1e-4)
+
+
+def test_clipping_holds_the_norm():
+    weights = torch.nn.Linear(3, 1)
+    weights.weight.grad, weights.bias.grad = torch.full((1, 3), 100.0), torch.zeros(1)
+    optimizer = torch.optim.SGD(weights.parameters(), 1.0)
+    before = weights.weight.detach().clone()
+    optim.update({"clip": 0.5}, weights, optimizer, 1.0)
+    assert float((weights.weight.detach() - before).norm()) == pytest.approx(0.5, rel=1e-3)
+
+
+def test_the_average_follows_the_weights():
+    model = torch.nn.Linear(1, 1, bias=False)
+    assert optim.average({}, model) is None
+    average = optim.average({"ema": 0.9}, model)
+    torch.nn.init.constant_(average.weight, 0.0)
+    torch.nn.init.constant_(model.weight, 1.0)
+    optim.follow({"ema": 0.9}, average, model, 0)
+    assert average.weight.item() == pytest.approx(0.9)  # at first it keeps a tenth only
+    optim.follow({"ema": 0.9}, average, model, 10_000)
+    assert average.weight.item() == pytest.approx(0.91)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of its own
+def test_compiled_it_gives_the_same_bytes_again(work):
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile needs g++ for the CPU")
+    folders = [model(work, f"compiled{letter}", arch="mlp", epochs=2, batch_size=24, compile=True) for letter in "ab"]
+    assert files_of(folders[0]) == files_of(folders[1])
+    assert "undeclared" not in json.loads((folders[0] / MANIFEST).read_text())["environment"]
+    assert float(rows(folders[0])[-1]["train_loss"]) < float(rows(folders[0])[0]["train_loss"])
+
+
 def test_rates():
-    assert train.rate({"lr": 1.0, "schedule": "constant"}, 99, 100) == 1.0
-    assert train.rate({"lr": 1.0, "schedule": "cosine"}, 0, 100) == 1.0
-    assert train.rate({"lr": 1.0, "schedule": "cosine"}, 50, 100) == pytest.approx(0.5)
-    steps = [train.rate({"lr": 1.0, "schedule": "step", "lr_every": 0.5}, step, 100) for step in (0, 49, 50, 99)]
+    assert optim.rate({"lr": 1.0, "schedule": "constant"}, 99, 100) == 1.0
+    assert optim.rate({"lr": 1.0, "schedule": "cosine"}, 0, 100) == 1.0
+    assert optim.rate({"lr": 1.0, "schedule": "cosine"}, 50, 100) == pytest.approx(0.5)
+    steps = [optim.rate({"lr": 1.0, "schedule": "step", "lr_every": 0.5}, step, 100) for step in (0, 49, 50, 99)]
     assert steps == [1.0, 1.0, 0.1, 0.1]
-    assert math.isclose(train.rate({}, 0, 1), 3e-3)
+    assert math.isclose(optim.rate({}, 0, 1), 3e-3)
+    warm = {"lr": 1.0, "warmup": 4}
+    assert [optim.rate(warm, step, 104) for step in (0, 1, 3, 4)] == [0.25, 0.5, 1.0, 1.0]
+    assert optim.rate(warm, 54, 104) == pytest.approx(0.5)
+    assert optim.rate(warm | {"schedule": "constant"}, 103, 104) == 1.0

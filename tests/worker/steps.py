@@ -120,25 +120,28 @@ def main():
 
     if "FAKETIME" in os.environ:  # libfaketime 0.9.10 breaks the call by which Python sleeps, but not this one
         time.sleep = lambda seconds: select.select([], [], [], seconds)
-    created = {"config.json": "config-there", "run.json": "mark-there"}
+    created = {
+        "config.json": "config-there",
+        "run.json": "mark-there",
+        "whole.json": "checkpoint-whole",
+        "code.diff": "diff-there",
+    }
 
     def run_of(location):
-        return location.rpartition("/")[2].rpartition("-")[0]
+        return location.partition("/checkpoints/")[0].rpartition("/")[2].rpartition("-")[0]
+
+    def pushed(location, names):
+        if "/checkpoints/" in location:
+            return "checkpoint-pushed"
+        return "log-pushed" if names == ["log.txt"] else "outputs-pushed"
 
     _after(runs, "claim", lambda found, *_: ("claimed", found and found["_id"]))
     _after(Store, "open_attempt", lambda _, store, location: ("folder-made", run_of(location)))
     _after(Store, "create", lambda _, store, location, name, data: (created[name], run_of(location)))
     _after(Executor, "_prepare", lambda _, executor, attempt, *more: ("inputs-pulled", attempt.name))
     Attempt.started = _started(Attempt.started)
-    _after(Executor, "_watch", lambda _, executor, attempt, child: ("stage-ended", attempt.name))
-    _after(
-        Store,
-        "push",
-        lambda _, store, location, folder, names: (
-            "log-pushed" if names == ["log.txt"] else "outputs-pushed",
-            run_of(location),
-        ),
-    )
+    _after(Executor, "_watch", lambda _, executor, attempt, *more: ("stage-ended", attempt.name))
+    _after(Store, "push", lambda _, store, location, folder, names: (pushed(location, names), run_of(location)))
     _after(runs, "complete", lambda _, db, name, *more: ("completed", name))
     if STRIKES:
         runs.BACKOFF = 0.5  # among so many faults a run meets one after the other

@@ -68,11 +68,17 @@ class LocalObjects:
             return sorted(p.name for p in self.root.iterdir() if p.is_dir() and not p.is_symlink())
 
     def remove(self, key: str) -> None:
-        """The folder stays, be it empty: somebody may be about to create an object in it."""
+        """As elsewhere, folders that are empty then are none; but those right below the root stay: somebody may be
+        about to create an object in one."""
         path = self.root / key
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-            files.sync(path.parent)
+        path.unlink(missing_ok=True)
+        for folder in path.parents:
+            if folder.exists():
+                files.sync(folder)
+            if folder.parent == self.root:
+                return
+            with contextlib.suppress(OSError):  # something else lies in it, or it is gone
+                folder.rmdir()
 
     def remove_folder(self, key: str) -> None:
         if (self.root / key).exists():
