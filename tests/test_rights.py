@@ -201,3 +201,12 @@ def test_a_worker_may_create_and_read_but_not_delete(store_of, tmp_path):
     collector.remove(location)
     assert collector.contents(location) == []
     assert collector.objects.unfinished() == []
+
+
+def test_a_server_takes_the_lifecycle_rule(ceph):
+    bucket = ceph.bucket()
+    rule = (DEPLOY / "s3" / "lifecycle.json").read_text().replace("PREFIX", "runs")
+    ceph.client().put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=json.loads(rule))
+    (found,) = ceph.client().get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    assert found["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 3}
+    assert "Expiration" not in found

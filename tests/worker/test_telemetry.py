@@ -9,6 +9,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families as parse
 
@@ -20,7 +21,7 @@ from tests import toy
 from tests.s3 import _free_range
 from worker import telemetry
 
-DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboard.json"
+DEPLOY = Path(__file__).parents[2] / "deploy"
 
 
 def submit(db, name, stage="toy_noop", waiting_for=(), **options):
@@ -131,7 +132,7 @@ def exported():
 
 
 def test_the_dashboard_shows_what_is_exported_and_nothing_else():
-    panels = json.loads(DASHBOARD.read_text())["panels"]
+    panels = json.loads((DEPLOY / "grafana" / "dashboard.json").read_text())["panels"]
     expressions = [target["expr"] for panel in panels for target in panel["targets"]]
     named = set(re.findall(r"\brepro_\w+", " ".join(expressions)))
     assert named <= exported()
@@ -139,6 +140,15 @@ def test_the_dashboard_shows_what_is_exported_and_nothing_else():
     missing = {name for name in exported() if re.sub("_(bucket|sum|count)$", "", name) not in families_of}
     assert missing == {"repro_queue_places"}
     assert len({panel["id"] for panel in panels}) == len(panels)
+
+
+def test_the_alarms_go_by_what_is_exported():
+    (group,) = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]:
+        assert set(rule) <= {"alert", "expr", "for", "annotations"}
+        named = set(re.findall(r"\brepro_\w+", rule["expr"]))
+        assert named
+        assert named <= exported()
 
 
 def test_an_answer_is_given_again_for_a_while(database):
