@@ -100,9 +100,13 @@ def _forward(run: Run, state: State) -> Callable[[Tensor], Tensor]:
 def _compiled(run: Run, model: nn.Module) -> Callable[[Tensor], Tensor]:
     """One graph for each size of batch, so that none depends on which sizes came before; what is compiled is this
     run's own, and in this process: a cache in /tmp belongs to nobody."""
+    from torch._inductor import config
+
     if run.checkpoints is not None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(run.checkpoints.folder / ".compiled")
-    os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    config.compile_threads = 1
+    if hasattr(config, "cpp_cache_precompile_headers"):  # they would lie in /tmp all the same
+        config.cpp_cache_precompile_headers = False
     compiled: Callable[[Tensor], Tensor] = torch.compile(model, dynamic=False)
     return compiled
 

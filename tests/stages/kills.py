@@ -36,8 +36,6 @@ MOMENTS = [
     (shutil, "rmtree", "drop"),
     (Run, "open", "output"),
 ]
-
-
 ENDS = {0: "finished", 3: "stopped", 4: "killed", -signal.SIGKILL: "killed", -signal.SIGTERM: "ended"}
 
 
@@ -119,9 +117,7 @@ def main():
             number = draw.choice([signal.SIGKILL] * 3 + [signal.SIGTERM])
             at = draw.randint(1, draw.choice([calls // 6, calls // 6, calls]))  # what goes on makes fewer calls
             code, moment = attempt(paths["struck"], root, at, number, draw.random() < 0.5)
-            end = {0: "finished", 3: "stopped", 4: "killed", -signal.SIGKILL: "killed", -signal.SIGTERM: "ended"}.get(
-                code
-            )
+            end = ENDS.get(code)
             assert end, (code, (root / "struck.log").read_text())
             ends[end] += 1
             struck[moment] += code != 0
