@@ -9,6 +9,7 @@ from typing import Any
 from stages import determinism, hermetic, provenance, ranks, registry
 from stages.errors import StageError
 from stages.run import Metrics, Run
+from stages.supervise import supervise
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def execute(run: Run) -> Result:
     size = ranks.count(run.params) if getattr(sys.modules[stage.__module__], "RANKS", False) else 1
     if size == 1:
         return _compute(run, stage)
-    return result_of(ranks.supervise(run, size, lambda rank: _compute(rank, stage)))
+    return result_of(supervise(run, size, lambda rank: _compute(rank, stage)))
 
 
 def result_of(said: Mapping[str, Any]) -> Result:

@@ -117,7 +117,7 @@ def main():
     while sum(ends[end] for end in ("killed", "stopped")) < kills:
         while not (root / "struck" / "run.json").exists():
             number = draw.choice([signal.SIGKILL] * 3 + [signal.SIGTERM])
-            at = draw.randint(1, draw.choice([calls // 4, calls]))  # what goes on makes fewer calls to its end
+            at = draw.randint(1, draw.choice([calls // 6, calls // 6, calls]))  # what goes on makes fewer calls
             code, moment = attempt(paths["struck"], root, at, number, draw.random() < 0.5)
             end = {0: "finished", 3: "stopped", 4: "killed", -signal.SIGKILL: "killed", -signal.SIGTERM: "ended"}.get(
                 code

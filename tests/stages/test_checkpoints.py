@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -38,11 +39,15 @@ CARDS = {
 
 
 @pytest.fixture
-def work(tmp_path, monkeypatch):
-    monkeypatch.setenv("REPRO_DATA", str(tmp_path))
-    write_patterns(tmp_path / "images", count=10)
-    dataset(tmp_path)
-    return tmp_path
+def work(monkeypatch):
+    """In memory where that is a file system: hundreds of checkpoints are made durable here."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as name:
+        folder = Path(name)
+        monkeypatch.setenv("REPRO_DATA", name)
+        write_patterns(folder / "images", count=10)
+        dataset(folder)
+        yield folder
 
 
 def killed(work, kills, seed, config):
@@ -55,10 +60,10 @@ def killed(work, kills, seed, config):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(work, variant):
-    seen = killed(work, 50, list(VARIANTS).index(variant), TINY | VARIANTS[variant])
+    seen = killed(work, 40, list(VARIANTS).index(variant), TINY | VARIANTS[variant])
     assert seen["unequal"] == []
     assert seen["resumed"] >= 10
-    assert seen["ends"]["killed"] >= 25
+    assert seen["ends"]["killed"] >= 20
     assert seen["ends"]["stopped"] >= 1
     assert len(seen["struck"]) >= 6
 

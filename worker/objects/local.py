@@ -11,6 +11,8 @@ from stages import files
 from stages.errors import Unreachable
 from worker.objects import Found
 
+TRIES = 100  # each loses to another worker's removal at that very moment
+
 
 class LocalObjects:
     """See `worker.objects.Objects`. Files appear by `os.link`, which is atomic and refuses a name that is taken."""
@@ -34,8 +36,14 @@ class LocalObjects:
 
     def create(self, key: str, data: bytes) -> None:
         path = self.root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.create(path, data)
+        for tries_left in reversed(range(TRIES)):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                files.create(path, data)
+                return
+            except FileNotFoundError:  # somebody's `remove` has just taken the empty folder
+                if not tries_left:
+                    raise
 
     def upload(self, key: str, path: Path) -> str:
         digest = files.sha256(path)
@@ -68,17 +76,17 @@ class LocalObjects:
             return sorted(p.name for p in self.root.iterdir() if p.is_dir() and not p.is_symlink())
 
     def remove(self, key: str) -> None:
-        """As elsewhere, folders that are empty then are none; but those right below the root stay: somebody may be
-        about to create an object in one."""
+        """As elsewhere, folders that are empty then are none."""
         path = self.root / key
         path.unlink(missing_ok=True)
         for folder in path.parents:
-            if folder.exists():
-                files.sync(folder)
-            if folder.parent == self.root:
+            if folder == self.root:
                 return
-            with contextlib.suppress(OSError):  # something else lies in it, or it is gone
+            try:
+                files.sync(folder)
                 folder.rmdir()
+            except OSError:  # something else lies in it, or it is gone
+                return
 
     def remove_folder(self, key: str) -> None:
         if (self.root / key).exists():
