@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,11 @@ def test_a_service_that_takes_too_long_to_drain_hands_its_run_back(service, data
     until((tmp_path / "started.ready").exists)
     assert not service(drain_seconds=1)
     assert database.runs.find_one({"_id": "sleeper"})["history"][-1]["why"] == "handed back"
+
+
+def test_the_image_has_every_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = {name.partition(".")[0] for name in project["tool"]["setuptools"]["packages"]}
+    copied = set(re.findall(r"^COPY (\w+) \1$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE))
+    assert copied == packages
+    assert {f"!{name}" for name in packages} <= set((ROOT / ".dockerignore").read_text().split())
