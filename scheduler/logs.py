@@ -40,7 +40,7 @@ def append(db: Queue, token: str, piece: Piece) -> None:
     """Tell a piece of the log of the attempt that holds, or held, a token; once, however often it is told."""
     place = {"token": token, "offset": piece.offset}
     told = {"data": {"$literal": piece.data}, "at": "$$NOW"}  # an insert can't say $$NOW
-    mongo.casual(db.logs).update_one(place, [{"$set": told}], upsert=True)
+    mongo.casual(db).logs.update_one(place, [{"$set": told}], upsert=True)
 
 
 def pieces(db: Queue, token: str, start: int = 0) -> Iterator[Piece]:

@@ -37,7 +37,7 @@ def append(db: Queue, token: str, point: Point) -> None:
     """Tell a point of the curve of the attempt that holds, or held, a token; once, however often it is told."""
     place = {"token": token, "step": point.step}
     told = {"total": {"$literal": point.total}, "values": {"$literal": dict(point.values)}, "at": "$$NOW"}
-    mongo.casual(db.metrics).update_one(place, [{"$set": told}], upsert=True)
+    mongo.casual(db).metrics.update_one(place, [{"$set": told}], upsert=True)
 
 
 def points(db: Queue, token: str) -> Iterator[Point]:

@@ -111,9 +111,9 @@ def create_indexes(collection: Collection[Document], indexes: Sequence[IndexMode
             raise
 
 
-def casual(collection: Collection[Document]) -> Collection[Document]:
-    """The collection for writes whose loss at a fail-over harms nobody: not waited for until the majority has them."""
-    return collection.with_options(write_concern=WriteConcern(w=1))
+def casual(db: Queue) -> Queue:
+    """The database for writes whose loss at a fail-over harms nobody: not waited for until the majority has them."""
+    return db.with_options(write_concern=WriteConcern(w=1))
 
 
 def server_time(db: Queue) -> datetime:
