@@ -113,7 +113,7 @@ def sleeps(run):
     time.sleep(run.params.get("seconds", 600))
 
 
-def steps(run):
+def paces(run):
     """Holds so many bytes and steps on, 20 times a second at most, until the file named in the config is there."""
     held = b"x" * run.params.get("bytes", 0)
     Path(f"{run.params['enough']}.begun").write_text(str(os.getpid()))
@@ -154,7 +154,7 @@ STAGES = (
         meets_no_memory,
         fills_the_disk,
     ),
-    *(opens_what_is_not_there, dies, leaves, sleeps, steps, never_steps, environment),
+    *(opens_what_is_not_there, dies, leaves, sleeps, paces, never_steps, environment),
 )
 
 

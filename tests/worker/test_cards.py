@@ -73,7 +73,7 @@ def test_a_worker_on_a_machine_with_cards(bench, driver, settings_environment, t
     idle = ("GPU-cc 0 0", "GPU-dd 50 0 1:7")  # the last one is not ours to take
     driver("GPU-aa 0 0", f"GPU-bb 99 {9 * GIB} 1:{9 * GIB}", *idle)
     for number in range(2):
-        bench.submit(f"small{number}", "steps", enough=str(enough), gpus=1, seed=number)
+        bench.submit(f"small{number}", "paces", enough=str(enough), gpus=1, seed=number)
     bench.submit("big", "environment", gpus=2)
     words = ["worker", "--gpus", "2,0,1", "--cpus", "0", "--per-gpu", "2", "--only-idle", "--burst", "--lease", "1"]
     environment = settings_environment | {key: os.environ[key] for key in ("LD_LIBRARY_PATH", "CARDS")}

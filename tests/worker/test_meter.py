@@ -66,7 +66,7 @@ def test_cards_are_looked_at_and_added_up():
 def test_a_running_run_tells_what_it_uses_and_a_done_one_has_the_sum(bench, tmp_path):
     inventory = Fixed(("GPU-a",), {"GPU-a": Load(93, 12 * MIB)})
     enough = tmp_path / "enough"
-    bench.submit("run", "steps", enough=str(enough), bytes=200 * MIB, gpus=1)
+    bench.submit("run", "paces", enough=str(enough), bytes=200 * MIB, gpus=1)
 
     def watch():
         try:
@@ -97,6 +97,6 @@ def test_a_running_run_tells_what_it_uses_and_a_done_one_has_the_sum(bench, tmp_
 def test_memory_is_the_most_that_a_stage_has_had_however_short_it_was(bench, tmp_path):
     enough = tmp_path / "enough"
     enough.touch()
-    small = bench.run("small", "steps", enough=str(enough))["usage"]["memory"]
-    large = bench.run("large", "steps", enough=str(enough), bytes=300 * MIB)["usage"]["memory"]
+    small = bench.run("small", "paces", enough=str(enough))["usage"]["memory"]
+    large = bench.run("large", "paces", enough=str(enough), bytes=300 * MIB)["usage"]["memory"]
     assert large - small > 250 * MIB
