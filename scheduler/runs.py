@@ -32,6 +32,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+import pymongo
 from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteConcernError
 
@@ -288,9 +289,13 @@ def renew(db: Queue, name: str, token: str, lease: float, news: Mapping[str, Any
     `news` is what the attempt has to tell so far: its `cards`, `progress`, `telemetry`, `log_tail`; and its newest
     `checkpoint`, which outlives it: the next attempt goes on from there, or from a newer one of which no document was
     told.
+
+    It gives up after a third of the lease, so that the next one may go another way: a server that was stopped, or a
+    broken network, may leave a reply out for as long as it likes.
     """
     update: Pipeline = [{"$set": {"lease.expires_at": _later(lease)} | _literals(news or {})}]
-    return db.runs.update_one(_held_by(name, token), update).matched_count == 1
+    with pymongo.timeout(max(1.0, lease / 3)):
+        return db.runs.update_one(_held_by(name, token), update).matched_count == 1
 
 
 def complete(db: Queue, name: str, token: str, location: str, result: Document) -> bool:

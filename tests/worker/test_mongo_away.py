@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from pymongo.errors import AutoReconnect
+from pymongo.errors import AutoReconnect, PyMongoError
 
 from scheduler import embedded, queries, runs
 from scheduler.mongo import connect
@@ -87,3 +87,20 @@ def test_a_claim_after_which_the_server_went_away_is_taken_up_again(bench, monke
     bench.work()
     assert lost
     assert (bench.get("one")["state"], bench.get("one")["attempts"]) == ("done", 1)
+
+
+def test_a_renewal_gives_up_on_a_server_that_is_stopped(own_queue, home):
+    """The next one may reach another member; one that waited would cost the lease."""
+    runs.submit(own_queue, [runs.document("run", {"stage": "train"}, "run", [], [])])
+    token = runs.claim(own_queue, "w", (0,), 3)["lease"]["token"]
+    pid = embedded.status(home)["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    woken = threading.Timer(30, os.kill, (pid, signal.SIGCONT))
+    woken.start()
+    try:
+        with pytest.raises(PyMongoError):
+            runs.renew(own_queue, "run", token, 3)
+        assert not woken.finished.is_set()
+    finally:
+        woken.cancel()
+        os.kill(pid, signal.SIGCONT)
