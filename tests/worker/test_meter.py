@@ -68,14 +68,17 @@ def test_a_running_run_tells_what_it_uses_and_a_done_one_has_the_sum(bench, tmp_
     enough = tmp_path / "enough"
     bench.submit("run", "paces", enough=str(enough), bytes=200 * MIB, gpus=1)
 
+    def now():
+        return bench.get("run").get("telemetry") or {}
+
     def watch():
         try:
-            early = wait_for(lambda: (bench.get("run").get("telemetry") or {}).get("steps_per_second"))
+            early = wait_for(lambda: now().get("cards") and now().get("steps_per_second"))
             pid = int(wait_for(lambda: Path(f"{enough}.begun").read_text()))
             inventory.loads = {"GPU-a": Load(71, 12 * MIB, {pid: 7 * MIB, 1: 5 * MIB})}
             busy = {"utilisation": 71, "memory": 7 * MIB}
-            wait_for(lambda: bench.get("run")["telemetry"]["cards"] == [busy])
-            return early, bench.get("run")["telemetry"]
+            wait_for(lambda: now().get("cards") == [busy])
+            return early, now()
         finally:
             enough.touch()
 
