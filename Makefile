@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 demo: install  ## the main job on real data: 1,797 handwritten digits, from PNG files to an evaluated, exported model
-	$(BIN)/python -m repro.demo
+	$(BIN)/python -m repro.tools.demo
 
 test: install
 	$(BIN)/pytest
@@ -54,7 +54,7 @@ bench: install  ## against the raw limit and against peers, which get an environ
 	$(BIN)/python -m benchmarks
 
 docs: install  ## the pages of docs/commands, from --help
-	$(BIN)/python -m repro.reference docs/commands
+	$(BIN)/python -m repro.tools.command_pages docs/commands
 
 clean:
 	rm -rf $(VENV) .venv-bench build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

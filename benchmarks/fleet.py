@@ -25,10 +25,15 @@ from typing import Any
 from pymongo import MongoClient
 
 from benchmarks.noop import spent
-from scheduler import embedded, fleet, logs, metrics, queries, runs
-from scheduler.mongo import connect
-from scheduler.settings import Settings
-from worker.pace import LISTENERS, Pace
+from repro.scheduler import runs
+from repro.scheduler.live import log_pieces, points
+from repro.scheduler.queue import queries
+from repro.scheduler.queue.workers import announce, size
+from repro.scheduler.queue.workers import create_indexes as create_worker_indexes
+from repro.scheduler.server import embedded
+from repro.scheduler.server.connection import connect
+from repro.scheduler.settings import Settings
+from repro.worker.polling import LISTENERS, Pace
 
 LEASE = 30.0  # seconds, as by default
 SETTLE, MEASURE = 15.0, 40.0  # seconds: several heartbeats of each
@@ -59,8 +64,8 @@ class Simulated:
         return found | {"renew": (self.renew, lambda: third), "tell": (self.tell, self.pace.tell)}
 
     def heartbeat(self) -> None:
-        fleet.announce(self.db, self.name, ["GPU-0"], 1, LEASE)
-        fleet.size(self.db)
+        announce(self.db, self.name, ["GPU-0"], 1, LEASE)
+        size(self.db)
 
     def heal(self) -> None:
         runs.shorten_waits(self.db, LEASE)
@@ -79,8 +84,8 @@ class Simulated:
 
     def tell(self) -> None:
         token, self.offset = self.run["lease"]["token"], self.offset + 500
-        logs.append(self.db, token, logs.Piece(self.offset, b"a line of a log\n" * 30))
-        metrics.append(self.db, token, metrics.Point(self.offset, 10**9, {"loss": random.random()}))
+        log_pieces.append(self.db, token, log_pieces.Piece(self.offset, b"a line of a log\n" * 30))
+        points.append(self.db, token, points.Point(self.offset, 10**9, {"loss": random.random()}))
 
 
 class Fleet(threading.Thread):
@@ -132,7 +137,7 @@ def main() -> None:
 
 
 def measure(db: Any, workers: int) -> None:
-    for create in (runs.create_indexes, logs.create_indexes, metrics.create_indexes, fleet.create_indexes):
+    for create in (runs.create_indexes, log_pieces.create_indexes, points.create_indexes, create_worker_indexes):
         create(db)
     held = [f"held{number}" for number in range(workers // 2)]
     runs.submit(db, [runs.document(name, {"stage": "train"}, name, [], []) for name in held])

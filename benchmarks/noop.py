@@ -20,17 +20,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scheduler import embedded, runs
-from scheduler.mongo import connect
-from scheduler.settings import Settings
-from stages import registry
+from repro.scheduler import runs
+from repro.scheduler.server import embedded
+from repro.scheduler.server.connection import connect
+from repro.scheduler.settings import Settings
+from repro.stages.source import registry
+from repro.worker.attempt.executor import Executor
+from repro.worker.live.console import Lines
+from repro.worker.loop import Options, Worker, settle
+from repro.worker.process.fork_client import Interpreter
+from repro.worker.slots import Slots
+from repro.worker.store.store import Store
 from tests import toy
-from worker.execute import Executor
-from worker.interpreter import Interpreter
-from worker.loop import Options, Worker, settle
-from worker.report import Lines
-from worker.slots import Slots
-from worker.storage import Store
 
 RUNS = 300
 ROUNDS = 3

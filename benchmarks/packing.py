@@ -30,8 +30,8 @@ LIMIT = 500_000_000
 ROOT = Path(__file__).parent.parent
 CHILD = """
 import resource, sys
-from stages import alone
-alone.main("make_dataset", sys.argv[1:])
+from repro.stages.running.arguments import main
+main("make_dataset", sys.argv[1:])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 

@@ -17,11 +17,12 @@ from typing import Any
 
 from pymongo import ReturnDocument
 
-from scheduler import embedded, runs
-from scheduler.mongo import connect
-from scheduler.settings import Settings
-from scheduler.submit import submit
-from worker.pace import Pace
+from repro.scheduler import runs
+from repro.scheduler.queue.submission import submit
+from repro.scheduler.server import embedded
+from repro.scheduler.server.connection import connect
+from repro.scheduler.settings import Settings
+from repro.worker.polling import Pace
 
 CLAIMS = 400
 ROUNDS = 5

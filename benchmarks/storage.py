@@ -19,17 +19,18 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from scheduler import embedded, runs
-from scheduler.mongo import Queue, connect
-from scheduler.settings import Settings
+from repro.scheduler import runs
+from repro.scheduler.server import embedded
+from repro.scheduler.server.connection import Queue, connect
+from repro.scheduler.settings import Settings
+from repro.worker.attempt.executor import Executor
+from repro.worker.live.console import Lines
+from repro.worker.loop import Options, Worker
+from repro.worker.process.fork_client import Interpreter
+from repro.worker.slots import Slots
+from repro.worker.store.store import Store
 from tests import toy
 from tests.s3 import Server, start_ceph
-from worker.execute import Executor
-from worker.interpreter import Interpreter
-from worker.loop import Options, Worker
-from worker.report import Lines
-from worker.slots import Slots
-from worker.storage import Store
 
 LARGE, SMALL, COUNT = 1 << 30, 20_000, 2_000
 RUNS = 8  # one after the other, for the gaps between them

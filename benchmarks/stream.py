@@ -45,7 +45,7 @@ def batches(images: Any) -> Iterator[Any]:
 
 def stream(side: int, channels: int) -> Batch:
     sys.path.insert(0, str(Path(__file__).parent.parent))
-    from stages.stream import Stream
+    from repro.stages.images.stream import Stream
 
     folder = Path(tempfile.mkdtemp())
     pixels(side, channels).tofile(folder / "data.bin")

@@ -14,9 +14,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from scheduler import embedded, queries, runs
-from scheduler.mongo import Queue, connect
-from scheduler.settings import Settings
+from repro.scheduler import runs
+from repro.scheduler.queue import queries
+from repro.scheduler.server import embedded
+from repro.scheduler.server.connection import Queue, connect
+from repro.scheduler.settings import Settings
 
 CONFIGS = 1000
 HISTORY = 1_000_000

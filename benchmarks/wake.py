@@ -21,13 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.noop import Quiet
-from scheduler import embedded, fleet, runs
-from scheduler.mongo import connect
-from scheduler.settings import Settings
+from repro.scheduler import runs
+from repro.scheduler.queue.workers import size as number_of_workers
+from repro.scheduler.server import embedded
+from repro.scheduler.server.connection import connect
+from repro.scheduler.settings import Settings
+from repro.worker.attempt.executor import Attempt, Done, Outcome
+from repro.worker.loop import Options, Worker
+from repro.worker.slots import Slots
 from tests import toy
-from worker.execute import Attempt, Done, Outcome
-from worker.loop import Options, Worker
-from worker.slots import Slots
 
 SUBMITS = 60
 PROCESSES = 4
@@ -78,7 +80,7 @@ def one_real_worker(db: Any) -> None:
 def many(db: Any, settings: Settings, idle: int) -> None:
     with simulated(settings, idle) as asked:
         deadline = time.monotonic() + 120
-        while fleet.size(db) < idle:
+        while number_of_workers(db) < idle:
             assert time.monotonic() < deadline
             time.sleep(0.2)
         time.sleep(2 * HEARTBEAT)

@@ -12,20 +12,21 @@ from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from repro.session import connect
-from repro.subjects import Reader
-from scheduler import compare, queries
-from scheduler import submit as scheduler
-from scheduler.compare import METRIC
-from scheduler.settings import Settings
-from stages.errors import ReproError, StageError
-from stages.run import MANIFEST
-from worker.storage import Store
+from repro.readers.named_configs import Reader
+from repro.scheduler.configs import comparison
+from repro.scheduler.configs.comparison import METRIC
+from repro.scheduler.queue import queries
+from repro.scheduler.queue import submission as scheduler
+from repro.scheduler.settings import Settings
+from repro.stages.errors import ReproError, StageError
+from repro.stages.run import MANIFEST
+from repro.tools.queue_access import connect
+from repro.worker.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scheduler.mongo import Queue
+    from repro.scheduler.server.connection import Queue
 
 FACTS = ("stage", "state", "location", "submitted_at", "finished_at")  # columns that are no keys of configs
 
@@ -112,9 +113,9 @@ def frame(where: Mapping[str, Any] | str | Sequence[str] | None = None) -> "pd.D
 
 
 def diff(*names: str, **options: Any) -> "pd.DataFrame":
-    """Only what differs between runs, files or folders; options are those of `scheduler.compare.compare`."""
+    """Only what differs between runs, files or folders; options are those of `scheduler/configs/comparison.py`."""
     subjects = Reader(_queue).subjects(names, options.get("lineage", False))
-    found = compare.compare(subjects, **options)
+    found = comparison.compare(subjects, **options)
     rows = [{k: row.cells[k].value if k in row.cells else None for k in found.keys} for row in found.rows]
     index = _pandas().Index([row.name for row in found.rows], name="name")
     return _pandas().DataFrame(rows, columns=found.keys, index=index)
@@ -122,7 +123,7 @@ def diff(*names: str, **options: Any) -> "pd.DataFrame":
 
 def curves(*names: str, figures: Sequence[str] = ()) -> "pd.DataFrame":
     """The points of the losses, or of other figures, of runs: name, figure, unit, at, value."""
-    from repro.losses import Finder
+    from repro.readers.curve_reader import Finder
 
     found = Finder(Reader(_queue), _store).find(names, figures)
     rows = [(c.run, c.figure, c.unit, x, y) for c in found.curves for x, y in zip(c.x, c.y, strict=True)]

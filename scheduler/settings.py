@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.errors import ReproError
+from repro.stages.errors import ReproError
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.dataset import read_metadata
-from stages.errors import StageError
-from stages.operations import PADDINGS, Augmentation
-from stages.params import Params
-from stages.run import Run
-from stages.stream import AUGMENTATION, Stream
+from repro.stages.errors import StageError
+from repro.stages.images.dataset import read_metadata
+from repro.stages.images.stream import AUGMENTATION, Stream
+from repro.stages.images.transforms import PADDINGS, Augmentation
+from repro.stages.params import Params
+from repro.stages.run import Run
 
 PREVIEW = "preview.png"
 ROWS, COLUMNS = 6, 8  # of the preview; the first column holds the originals
@@ -98,6 +98,6 @@ def _bytes(images: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 if __name__ == "__main__":
-    from stages import alone
+    from repro.stages.running.arguments import main
 
-    alone.main("augment")
+    main("augment")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stages.errors import ConfigError
+from repro.stages.errors import ConfigError
 
 Scalar = str | int | float | bool | None
 Value = Scalar | list[Scalar]

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from torch.nn.functional import cross_entropy
 
-from stages import determinism, models, plots
-from stages.dataset import Dataset
-from stages.errors import StageError
-from stages.run import Metrics, Run
-from stages.stream import Stream
+from repro.stages.errors import StageError
+from repro.stages.images import models, plots
+from repro.stages.images.dataset import Dataset
+from repro.stages.images.stream import Stream
+from repro.stages.run import Metrics, Run
+from repro.stages.running import determinism
 
 SPLITS = ("validation", "train", "all")
 
@@ -111,6 +112,6 @@ def _save(run: Run, counts: np.ndarray, classes: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    from stages import alone
+    from repro.stages.running.arguments import main
 
-    alone.main("evaluate")
+    main("evaluate")

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from stages import models
-from stages.errors import StageError
-from stages.run import Metrics, Run
+from repro.stages.errors import StageError
+from repro.stages.images import models
+from repro.stages.run import Metrics, Run
 
 OPSET = 18  # of ONNX; fixed, for the default moves with torch
 EXTRA = ("onnx", "onnxscript", "onnxruntime")
@@ -184,6 +184,6 @@ FORMATS = {
 
 
 if __name__ == "__main__":
-    from stages import alone
+    from repro.stages.running.arguments import main
 
-    alone.main("export")
+    main("export")

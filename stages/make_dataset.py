@@ -5,12 +5,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from stages import images, paranoia
-from stages.errors import StageError
-from stages.images import Entry, Pixels
-from stages.labels import labels_of
-from stages.params import Params
-from stages.run import Run
+from repro.stages.errors import StageError
+from repro.stages.images import file_list, reader
+from repro.stages.images.labels import labels_of
+from repro.stages.images.reader import Entry, Pixels
+from repro.stages.params import Params
+from repro.stages.run import Run
 
 ENVIRONMENT = ("AWS_*",)  # it reads S3 itself: the worker lets these through to it
 CHANNELS = {"grey": 1, "rgb": 3}
@@ -28,8 +28,8 @@ def make_dataset(run: Run) -> dict[str, int | float]:
     """
     params = run.params
     data_name, metadata_name = _output_names(params)
-    listing = paranoia.Listing(params, run.data)
-    entries = images.find(params["images"], run.data)
+    listing = file_list.Listing(params, run.data)
+    entries = reader.find(params["images"], run.data)
     names = [entry.name for entry in entries]
     labels, label_files = labels_of(names, params, run.data)
     listing.plan([*entries, *label_files])
@@ -54,12 +54,12 @@ def make_dataset(run: Run) -> dict[str, int | float]:
 
 def _output_names(params: Params) -> tuple[str, str]:
     names = params.get("data", "data.bin"), params.get("metadata", "metadata.json")
-    if len({*names, paranoia.FILES, ""}) < 4:
-        raise StageError(f'"data" and "metadata" must be two names, and not {paranoia.FILES}; got: {names}')
+    if len({*names, file_list.FILES, ""}) < 4:
+        raise StageError(f'"data" and "metadata" must be two names, and not {file_list.FILES}; got: {names}')
     return names
 
 
-def _pack(run: Run, entries: list[Entry], data_name: str, listing: paranoia.Listing) -> tuple[int, ...]:
+def _pack(run: Run, entries: list[Entry], data_name: str, listing: file_list.Listing) -> tuple[int, ...]:
     """Write every image's bytes, one after the other; (H, W, C), which all of them share."""
     first: tuple[str, tuple[int, ...]] = ("", ())
     with run.open(data_name, "xb") as file:
@@ -71,19 +71,19 @@ def _pack(run: Run, entries: list[Entry], data_name: str, listing: paranoia.List
                     f'set "height" and "width" to scale all images to one size'
                 )
             file.write(pixels.data)
-            if done % images.CHUNK_FILES == 0 or done == len(entries):
+            if done % reader.CHUNK_FILES == 0 or done == len(entries):
                 run.progress(done, len(entries))
     return first[1]
 
 
-def _decoded(params: Params, entries: list[Entry], listing: paranoia.Listing) -> Iterator[tuple[Entry, Pixels]]:
+def _decoded(params: Params, entries: list[Entry], listing: file_list.Listing) -> Iterator[tuple[Entry, Pixels]]:
     color = params.get("color", "grey")
     if color not in CHANNELS:
         raise StageError(f'"color": expected "grey" or "rgb", got: "{color}"')
     size = _scaled(params.get("height", 0), params.get("width", 0))
-    for entry, content in images.read(entries):
+    for entry, content in reader.read(entries):
         listing.saw(entry, content)
-        yield entry, images.decode(content, entry.name, CHANNELS[color], size)
+        yield entry, reader.decode(content, entry.name, CHANNELS[color], size)
 
 
 def _scaled(height: int, width: int) -> tuple[int, int] | None:
@@ -123,6 +123,6 @@ def _json(metadata: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    from stages import alone
+    from repro.stages.running.arguments import main
 
-    alone.main("make_dataset")
+    main("make_dataset")

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages import determinism, images, models
-from stages.errors import StageError
-from stages.images import Entry, Pixels
-from stages.run import Metrics, Run
+from repro.stages.errors import StageError
+from repro.stages.images import models, reader
+from repro.stages.images.reader import Entry, Pixels
+from repro.stages.run import Metrics, Run
+from repro.stages.running import determinism
 
 ENVIRONMENT = ("AWS_*",)  # it reads S3 itself: the worker lets these through to it
 
@@ -35,7 +36,7 @@ def predict(run: Run) -> Metrics:
     model, description = models.load(run.source)
     device = determinism.device(params)
     model.to(device)
-    entries = images.find(params["images"], run.data)
+    entries = reader.find(params["images"], run.data)
     done = 0
     with run.open("predictions.csv", errors="surrogateescape") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -59,13 +60,13 @@ def answer(model: nn.Module, pixels: Tensor) -> tuple[list[int], list[float]]:
 
 def _batches(entries: Sequence[Entry], shape: Sequence[int], size: int) -> Iterator[tuple[list[str], Pixels]]:
     height, width, channels = shape
-    contents = images.read(entries)
+    contents = reader.read(entries)
     while batch := list(islice(contents, size)):
-        pixels = [images.decode(content, entry.name, channels, (height, width)) for entry, content in batch]
+        pixels = [reader.decode(content, entry.name, channels, (height, width)) for entry, content in batch]
         yield [entry.name for entry, _ in batch], np.stack(pixels)
 
 
 if __name__ == "__main__":
-    from stages import alone
+    from repro.stages.running.arguments import main
 
-    alone.main("predict")
+    main("predict")

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from stages import files
-from stages.errors import StageError
-from stages.params import Params
+from repro.stages import files
+from repro.stages.errors import StageError
+from repro.stages.params import Params
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from stages.checkpoints import Checkpoint, Checkpoints
+    from repro.stages.running.checkpoints import Checkpoint, Checkpoints
 
 CONFIG, MANIFEST, LOG = "config.json", "run.json", "log.txt"
 DIFF = "code.diff"  # what was not committed; only there if something was not
@@ -34,7 +34,7 @@ class Run:
         data: fsspec URL or folder against which relative masks are resolved.
         hermetic: whether a read of what is not declared is an error; else it is recorded.
         checkpoints: where its checkpoints are kept; None where there are none.
-        rank, ranks: which of how many equal processes this is (`stages.ranks`); rank 0 alone writes.
+        rank, ranks: which of how many equal processes this is (`repro.stages.running.ranks`); rank 0 alone writes.
     """
 
     name: str

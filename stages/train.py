@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from stages import determinism, models, optim, options, plots, ranks
-from stages.errors import StageError
-from stages.params import Params
-from stages.run import Metrics, Run
-from stages.state import State
-from stages.stream import Stream
+from repro.stages.errors import StageError
+from repro.stages.images import models, plots
+from repro.stages.images.stream import Stream
+from repro.stages.params import Params
+from repro.stages.run import Metrics, Run
+from repro.stages.running import determinism, ranks
+from repro.stages.training import optimizer, options
+from repro.stages.training.state import State
 
 RANKS = True
 EVERY = 10  # steps between two looks at the loss: a look makes the host wait for the card
@@ -78,7 +80,7 @@ def _state(params: Params, stream: Stream) -> State:
     model = model.to(determinism.device(params))
     if params.get("channels_last", False):
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return State(model, optim.optimizer(params, model), optim.average(params, model))
+    return State(model, optimizer.optimizer(params, model), optimizer.average(params, model))
 
 
 def _forward(run: Run, state: State) -> Callable[[Tensor], Tensor]:
@@ -147,9 +149,9 @@ class Training:
         torch.manual_seed((run.params.get("seed", 0) * 1_000_003 + state.step + (run.rank << 48)) % 2**63)
         state.optimizer.zero_grad()
         loss = self._backward(images, labels, whole)
-        optim.update(run.params, state.model, state.optimizer, optim.rate(run.params, state.step, self.steps))
+        optimizer.update(run.params, state.model, state.optimizer, optimizer.rate(run.params, state.step, self.steps))
         if state.average is not None:
-            optim.follow(run.params, state.average, state.model, state.step)
+            optimizer.follow(run.params, state.average, state.model, state.step)
         state.step += 1
         return loss
 
@@ -204,6 +206,6 @@ def _save_losses(run: Run, history: list[dict[str, float]]) -> None:
 
 
 if __name__ == "__main__":
-    from stages import alone
+    from repro.stages.running.arguments import main
 
-    alone.main("train")
+    main("train")

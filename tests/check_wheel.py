@@ -20,7 +20,7 @@ COMMANDS = (
     ["repro", "--help"],
     ["repro-submit", "--help"],
     ["repro-worker", "--help"],
-    ["python", "-m", "stages.train", "--help"],
+    ["repro", "run", "--help"],
 )
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from scheduler import embedded
-from scheduler.mongo import connect
-from scheduler.settings import Settings
-from stages.errors import Unreachable
+from repro.scheduler.server import embedded
+from repro.scheduler.server.connection import connect
+from repro.scheduler.settings import Settings
+from repro.stages.errors import Unreachable
 from tests import s3
 from tests.needs import need
 

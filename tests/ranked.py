@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from stages.errors import StageError
+from repro.stages.errors import StageError
 
 RANKS = True
 

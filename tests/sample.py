@@ -6,7 +6,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages import registry
+from repro.stages.source import registry
 
 
 def sample(run):
@@ -69,10 +69,10 @@ def offered(folder: Path):
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
     """For a child process to which the stage is offered too."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(Path(__file__).parents[1])]), **more}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(Path(__file__).parents[1] / "src")]), **more}
 
 
-MAIN = "import sys; from stages.alone import main; main('sample', sys.argv[1:])"
+MAIN = "import sys; from repro import main; main('sample', sys.argv[1:])"
 
 
 def outputs(folder: Path) -> dict[str, bytes]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from repro import digits
-from stages.run import OWN_FILES
+from repro.stages.run import OWN_FILES
+from repro.tools import digits
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 CHAIN = {

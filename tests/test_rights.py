@@ -8,14 +8,17 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
-from scheduler import fleet, logs, metrics, mongod, queries, runs
-from scheduler.figures import figures
-from scheduler.mongo import connect
-from scheduler.settings import Settings
-from stages.errors import Unreachable
+from repro.scheduler import runs
+from repro.scheduler.live import log_pieces, points
+from repro.scheduler.queue import queries, workers
+from repro.scheduler.queue.gauges import figures
+from repro.scheduler.server import mongod
+from repro.scheduler.server.connection import connect
+from repro.scheduler.settings import Settings
+from repro.stages.errors import Unreachable
+from repro.worker.store.store import Store
 from tests.s3 import Server
 from tests.worker.test_storage import PART, attempt, put
-from worker.storage import Store
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 ROLES = ("reproReader", "reproSubmitter", "reproOperator", "reproWorker", "reproMaintainer")
@@ -53,7 +56,7 @@ def guarded(tmp_path_factory):
 
 
 def free_port():
-    from scheduler.embedded import _free_port
+    from repro.scheduler.server.embedded import _free_port
 
     return _free_port(None)
 
@@ -65,8 +68,8 @@ def users(guarded):
         root.drop_database("repro")
         found = {role: connect(Settings.read({"REPRO_MONGO_URL": guarded % f"{role}:x@"})) for role in ROLES}
         runs.create_indexes(found["reproMaintainer"])
-        logs.create_indexes(found["reproMaintainer"])
-        metrics.create_indexes(found["reproMaintainer"])
+        log_pieces.create_indexes(found["reproMaintainer"])
+        points.create_indexes(found["reproMaintainer"])
         yield found
         for db in found.values():
             db.client.close()
@@ -77,21 +80,21 @@ def submit(db, name="a"):
 
 
 def work(db):
-    fleet.fix_store(db, "file:///s", creates_once=True)
-    fleet.announce(db, "w", [], 1)
+    workers.fix_store(db, "file:///s", creates_once=True)
+    workers.announce(db, "w", [], 1)
     run = runs.claim(db, "w", [0], 30)
     assert runs.renew(db, run["_id"], run["lease"]["token"], 30)
-    logs.append(db, run["lease"]["token"], logs.Piece(0, b"x"))
-    metrics.append(db, run["lease"]["token"], metrics.Point(1, 2, {"loss": 0.5}))
+    log_pieces.append(db, run["lease"]["token"], log_pieces.Piece(0, b"x"))
+    points.append(db, run["lease"]["token"], points.Point(1, 2, {"loss": 0.5}))
     assert runs.complete(db, run["_id"], run["lease"]["token"], "file:///s/a", {"outputs": []})
     assert runs.release_children(db, [run["_id"]]) == 0
     with db.runs.watch():
         pass
-    fleet.depart(db, "w")
+    workers.depart(db, "w")
 
 
 def read(db):
-    return queries.listing(db), figures(db), list(logs.pieces(db, "t")), list(metrics.points(db, "t"))
+    return queries.listing(db), figures(db), list(log_pieces.pieces(db, "t")), list(points.points(db, "t"))
 
 
 def operate(db):
@@ -144,8 +147,8 @@ def test_nobody_may_delete_a_run_or_drop_anything(users, role):
 @pytest.mark.parametrize("role", ROLES)
 def test_who_may_not_create_indexes_goes_without(users, role):
     runs.create_indexes(users[role])
-    logs.create_indexes(users[role])
-    metrics.create_indexes(users[role])
+    log_pieces.create_indexes(users[role])
+    points.create_indexes(users[role])
 
 
 @pytest.fixture(scope="module")

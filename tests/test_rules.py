@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from stages import alone
-from stages import config as configs
-from stages.errors import ConfigError, StageError
-from stages.params import Params
-from stages.run import Run
+from repro.stages import config as configs
+from repro.stages.errors import ConfigError, StageError
+from repro.stages.params import Params
+from repro.stages.run import Run
+from repro.stages.running import arguments as command_line
+from repro.stages.running import standalone
 from tests import sample
 
 ROOT = Path(__file__).parents[1]
@@ -36,7 +37,7 @@ def go(lab, tmp_path, monkeypatch):
         path = tmp_path / f"{name}.json"
         if not path.exists():
             path.write_text(json.dumps({"stage": "sample"} | config))
-        alone.main("sample", ["-c", path.name, *arguments])
+        command_line.main("sample", ["-c", path.name, *arguments])
         return tmp_path / "runs" / name
 
     return run
@@ -107,7 +108,7 @@ def overwrites(tree: ast.AST) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "stages").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "stages").rglob("*.py")), ids=lambda path: path.name)
 def test_rule_04_no_stage_opens_a_file_to_write_over_it(path):
     assert overwrites(ast.parse(path.read_text())) == []
 
@@ -236,11 +237,11 @@ def test_rule_13_a_chain_of_sources_is_known_by_what_it_computes(go):
 def test_rule_14_the_five_steps_come_in_their_order(go, monkeypatch):
     steps = []
     for module, name in (
-        (alone, "_parse"),
-        (alone.configs, "merge"),
-        (alone, "_make_folder"),
-        (alone.files, "create"),
-        (alone, "execute"),
+        (command_line, "_parse"),
+        (standalone.configs, "merge"),
+        (standalone, "_make_folder"),
+        (standalone.files, "create"),
+        (standalone, "execute"),
     ):
         call = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *a, call=call, name=name: (steps.append(name), call(*a))[1])
@@ -251,7 +252,10 @@ def test_rule_14_the_five_steps_come_in_their_order(go, monkeypatch):
 @pytest.mark.parametrize("name", ["make_dataset", "augment", "train", "predict", "evaluate", "export"])
 def test_rule_14_every_built_in_stage_ends_in_the_same_five_steps(name):
     last = ast.parse((ROOT / "stages" / f"{name}.py").read_text()).body[-1]
-    assert ast.unparse(last) == f"if __name__ == '__main__':\n    from stages import alone\n    alone.main('{name}')"
+    assert (
+        ast.unparse(last)
+        == f"if __name__ == '__main__':\n    from repro.stages.running.arguments import main\n    main('{name}')"
+    )
 
 
 def test_the_readme_names_a_test_for_every_rule():

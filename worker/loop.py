@@ -10,19 +10,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from scheduler import fleet, queries, runs
-from scheduler.mongo import DriverError, Queue, reachable
-from stages.errors import Unreachable
-from worker import checkpoints
-from worker.cards import Inventory, Nvml, foreign
-from worker.execute import HANDED_BACK, Attempt, Done, Executor, Failed, Faulted, Outcome, Stopped
-from worker.lease import Keeper
-from worker.pace import Pace
-from worker.prefetch import Prefetcher
-from worker.report import Report
-from worker.slots import Slots
-from worker.teller import Teller
-from worker.wake import Bell, Waker
+from repro.scheduler import runs
+from repro.scheduler.queue import queries, workers
+from repro.scheduler.server.connection import DriverError, Queue, reachable
+from repro.stages.errors import Unreachable
+from repro.worker.attempt.executor import HANDED_BACK, Attempt, Done, Executor, Failed, Faulted, Outcome, Stopped
+from repro.worker.attempt.lease_renewer import Keeper
+from repro.worker.gpus import Inventory, Nvml, foreign
+from repro.worker.live.console import Report
+from repro.worker.live.reporter import Teller
+from repro.worker.polling import Pace
+from repro.worker.prefetch import Prefetcher
+from repro.worker.slots import Slots
+from repro.worker.store import checkpoint_store
+from repro.worker.wakeup import Bell, Waker
 
 ASIDE = 10.0  # seconds for which cards are kept free for a big run, if this is not said again
 LINGER = 5.0  # seconds for which a worker that was idle follows the news of runs, however busy it is
@@ -65,7 +66,7 @@ class Worker:
         self.db, self.executor, self.slots, self.options, self.report = db, executor, slots, options, report
         self.inventory = inventory or Nvml()
         self._beat = beat  # called at every turn of the loop
-        self.name = fleet.name_here()
+        self.name = workers.name_here()
         self._pace = Pace()
         self.keeper = Keeper(db, options.lease)
         self._teller = Teller(db, options.lease, self._pace, self.inventory, self._announce, self.keeper.attempts)
@@ -112,12 +113,12 @@ class Worker:
             self.keeper.stop()
             self._teller.stop()
             with contextlib.suppress(DriverError):
-                fleet.depart(self.db, self.name)
+                workers.depart(self.db, self.name)
 
     def _announce(self) -> None:
         has, avoided = (self.slots.all_cards, self.slots.all_cpus), self.slots.avoided
-        self._drained = fleet.announce(self.db, self.name, *has, self.options.lease, self._numbers, avoided)
-        self._pace.workers = max(1, fleet.size(self.db))
+        self._drained = workers.announce(self.db, self.name, *has, self.options.lease, self._numbers, avoided)
+        self._pace.workers = max(1, workers.size(self.db))
         if self._drained:
             self._bell.set()
         self._tell_who_shares()
@@ -130,7 +131,7 @@ class Worker:
         shared = queries.sharing(self.db, self.slots.all_cards)
         found = {name for names in shared.values() for name in names} - {self.name}
         if found - self._sharing:
-            self.report.say(f"warning: {fleet.describe_sharing(shared)}")
+            self.report.say(f"warning: {workers.describe_sharing(shared)}")
         self._sharing = found
 
     def _step_or_wait_for_the_server(self, threads: ThreadPoolExecutor) -> bool:
@@ -260,7 +261,7 @@ class Worker:
         self.report.ended(attempt, outcome, self._busy_at - attempt.began)
         if isinstance(outcome, Done) and attempt.checkpoint is not None:
             dead = self.executor.store, outcome.location
-            threading.Thread(target=checkpoints.clear, args=dead, daemon=True).start()
+            threading.Thread(target=checkpoint_store.clear, args=dead, daemon=True).start()
 
     def _hand_everything_back(self) -> None:
         """Each stage may leave a checkpoint at its next step, unless a user has no patience."""

@@ -4,10 +4,10 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from scheduler import queries
-from scheduler.mongo import Document, Queue
-from stages.errors import ReproError
-from worker.execute import Executor
+from repro.scheduler.queue import queries
+from repro.scheduler.server.connection import Document, Queue
+from repro.stages.errors import ReproError
+from repro.worker.attempt.executor import Executor
 
 EVERY = 2.0  # seconds between two looks at the queue
 

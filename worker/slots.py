@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from threading import Lock
 
-from stages.errors import ConfigError
+from repro.stages.errors import ConfigError
 
 
 @dataclass(frozen=True)

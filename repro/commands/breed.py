@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from repro import completion
+from repro.tools import completion
 
 
 @click.command(epilog="Example: repro breed modela modelb --population 'model*' --children 8 --mutate 0.2 --submit")
@@ -38,23 +38,27 @@ def breed(
     between the lowest and the highest, of all else another one seen. Every child passes the checks of a submit. Where
     it came from is kept in configs/.lineage, outside of the config.
     """
-    from repro import letters
-    from repro.display import dump
-    from repro.session import connect
-    from repro.subjects import Reader
-    from scheduler import breed as breeding
-    from scheduler import clone as cloning
+    from repro.readers.named_configs import Reader
+    from repro.scheduler.configs import breeding
+    from repro.scheduler.configs import variations as cloning
+    from repro.tools import variation_files
+    from repro.tools.queue_access import connect
+    from repro.views.tables import dump
 
     reader = Reader(connect)
     parents, others = reader.subjects(names), reader.subjects(population)
     base = name or breeding.common_name(parents)
-    born = breeding.breed(parents, others, children, mutate, seed, lambda config: letters.check(config, "a child"))
-    made = list(cloning.place(base, [c.config for c in born], folder, letters.known(base, needed=submits), dry_run))
+    born = breeding.breed(
+        parents, others, children, mutate, seed, lambda config: variation_files.check(config, "a child")
+    )
+    made = list(
+        cloning.place(base, [c.config for c in born], folder, variation_files.known(base, needed=submits), dry_run)
+    )
     if not dry_run:
         for clone, child in zip(made, born, strict=True):
             breeding.note(clone, child, seed)
     if submits and not dry_run:
-        letters.submit_each(
+        variation_files.submit_each(
             [(clone.path, [f"parents:{'+'.join(c.parents)}"]) for clone, c in zip(made, born, strict=True)], as_json
         )
     elif as_json:

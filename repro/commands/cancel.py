@@ -2,7 +2,7 @@
 
 import click
 
-from repro.verbs import change_runs, takes_names
+from repro.tools.change_runs import change_runs, takes_names
 
 
 @click.command(epilog="Example: repro cancel model --source-and-children")
@@ -12,6 +12,6 @@ from repro.verbs import change_runs, takes_names
 )
 def cancel(names: tuple[str, ...], as_json: bool, chain: bool) -> int:
     """Cancel runs: one that waits will not start, one that runs is stopped within a heartbeat."""
-    from scheduler import runs
+    from repro.scheduler import runs
 
     return change_runs(runs.cancel, runs.LIVE, "cancelled", names, as_json, chain)

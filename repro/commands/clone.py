@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from repro import completion
+from repro.tools import completion
 
 
 @click.command(
@@ -41,19 +41,19 @@ def clone(
     A NAME is a file in configs/ or else a run of the queue. A change that changes nothing is refused; a variation that
     has a letter already is not written again.
     """
-    from repro import letters
-    from repro.display import dump
-    from scheduler import clone as cloning
+    from repro.scheduler.configs import variations as cloning
+    from repro.tools import variation_files
+    from repro.views.tables import dump
 
-    base, config, where = letters.original(model, folder)
+    base, config, where = variation_files.original(model, folder)
     choices = dict(cloning.parse_choice(text) for text in settings)
     changes = cloning.sample(choices, count, seed) if count else cloning.grid(choices)
     varied = cloning.vary(config, changes, model)
     for other in varied:
-        letters.check(other, model, allow_unknown)
-    made = list(cloning.place(base, varied, where, letters.known(base, needed=submits), dry_run))
+        variation_files.check(other, model, allow_unknown)
+    made = list(cloning.place(base, varied, where, variation_files.known(base, needed=submits), dry_run))
     if submits and not dry_run:
-        letters.submit([c.path for c in made], allow_unknown, as_json, priority=priority, tags=list(tags))
+        variation_files.submit([c.path for c in made], allow_unknown, as_json, priority=priority, tags=list(tags))
         return
     if as_json:
         dump([{"name": c.name, "file": str(c.path), "new": c.new, "config": c.config} for c in made])

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from repro import completion
+from repro.tools import completion
 
 
 @click.command(epilog="Example: repro diff modela modelb configs/model.json --metrics --sort -accuracy")
@@ -48,22 +48,22 @@ def diff(
     What a config does not say is shown as the default that its run used, in grey, and named in the last column of the
     CSV; for a config that has not run, the default of today's code. A cell stays empty where nothing is known.
     """
-    from repro import grid
-    from repro.display import dump
-    from repro.session import connect
-    from repro.subjects import Reader
-    from scheduler import cells
-    from scheduler.compare import compare
+    from repro.readers.named_configs import Reader
+    from repro.scheduler.configs import spelling
+    from repro.scheduler.configs.comparison import compare
+    from repro.tools.queue_access import connect
+    from repro.views import comparison_table
+    from repro.views.tables import dump
 
     subjects = Reader(connect).subjects(names, lineage)
     found = compare(subjects, keep=keep, drop=drop, metrics=metrics, lineage=lineage, base=base, sort=sort)
     if form == "json":
-        dump(grid.as_json(found))
+        dump(comparison_table.as_json(found))
     elif form == "md":
-        click.echo(cells.to_markdown(grid.markdown(found, transpose)), nl=False)
+        click.echo(spelling.to_markdown(comparison_table.markdown(found, transpose)), nl=False)
     elif form == "csv" or not sys.stdout.isatty():
-        click.echo(cells.to_csv(grid.plain(found, transpose)), nl=False)
+        click.echo(spelling.to_csv(comparison_table.plain(found, transpose)), nl=False)
     else:
-        grid.show(found, transpose)
+        comparison_table.show(found, transpose)
     if not found.keys:
         click.echo("no parameter differs", err=True)

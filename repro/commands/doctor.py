@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from scheduler.health import Check
+    from repro.scheduler.queue.doctor_mongodb import Check
 
 COLOURS = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
@@ -20,20 +20,20 @@ def doctor(as_json: bool) -> int:
     """
     from dataclasses import asdict
 
-    from repro.display import dump
-    from scheduler import health
-    from scheduler.mongo import connect
-    from scheduler.settings import Settings
-    from worker.health import machine
+    from repro.scheduler.queue import doctor_mongodb
+    from repro.scheduler.server.connection import connect
+    from repro.scheduler.settings import Settings
+    from repro.views.tables import dump
+    from repro.worker.audit.doctor_machine import machine
 
     settings = Settings.read()
     try:
         db = connect(settings)
     except Exception as error:
-        found, code = [health.told("MongoDB", error)], 3
+        found, code = [doctor_mongodb.told("MongoDB", error)], 3
     else:
         with db.client:
-            found, code = health.queue(db, settings.store), 0
+            found, code = doctor_mongodb.queue(db, settings.store), 0
     found += machine(settings)
     if as_json:
         dump([asdict(check) for check in found])

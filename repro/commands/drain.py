@@ -7,9 +7,9 @@ import click
 @click.argument("workers", metavar="WORKER...", nargs=-1, required=True)
 def drain(workers: tuple[str, ...]) -> None:
     """Ask workers to claim no more, finish what they run, and leave; they hear it with their next heartbeat."""
-    from repro.session import connect
-    from scheduler import fleet
+    from repro.scheduler.queue.workers import drain as ask_to_drain
+    from repro.tools.queue_access import connect
 
-    fleet.drain(connect(), workers)
+    ask_to_drain(connect(), workers)
     for worker in workers:
         click.echo(f"{worker}: drains")

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repro import completion
+from repro.tools import completion
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from scheduler.compare import Subject
+    from repro.scheduler.configs.comparison import Subject
 
 Generation = list[tuple[str, float]]  # name and figure of the runs that ended well, the best first
 
@@ -50,16 +50,17 @@ def evolve(
 
     A run that fails counts as unfit. Interrupted and started again, it finds its children done and goes on.
     """
-    from repro import letters, plots
-    from repro.display import dump
-    from repro.session import connect
-    from repro.subjects import Reader
-    from scheduler import breed as breeding
-    from scheduler import clone as cloning
-    from stages.errors import ReproError
+    from repro.readers.named_configs import Reader
+    from repro.scheduler.configs import breeding
+    from repro.scheduler.configs import variations as cloning
+    from repro.stages.errors import ReproError
+    from repro.tools import variation_files
+    from repro.tools.queue_access import connect
+    from repro.views import curve_plot
+    from repro.views.tables import dump
 
     if output:
-        plots.check_name(output)
+        curve_plot.check_name(output)
     db = connect()
     population = Reader(lambda: db).subjects(names)
     base, history = breeding.common_name(population), list[Generation]()
@@ -74,16 +75,16 @@ def evolve(
         if len(parents := ranked[:survivors]) < 2:
             raise ReproError(f"--metric {metric}: fewer than two runs ended well with it; nobody is left to breed")
         born = breeding.breed(parents, population, children, mutate, seed + number,
-                              lambda config: letters.check(config, "a child"))  # fmt: skip
-        made = list(cloning.place(base, [c.config for c in born], folder, letters.known(base, needed=True)))
+                              lambda config: variation_files.check(config, "a child"))  # fmt: skip
+        made = list(cloning.place(base, [c.config for c in born], folder, variation_files.known(base, needed=True)))
         for clone, child in zip(made, born, strict=True):
             breeding.note(clone, child, seed + number)
-        letters.run_to_the_end(
+        variation_files.run_to_the_end(
             db, [(c.path, [f"parents:{'+'.join(b.parents)}"]) for c, b in zip(made, born, strict=True)]
         )
         population = [*parents, *Reader(lambda: db).subjects([clone.name for clone in made])]
     if output:
-        plots.save_figure(lambda figure: _draw(figure, history, metric), output, (8, 5))
+        curve_plot.save_figure(lambda figure: _draw(figure, history, metric), output, (8, 5))
     if as_json:
         dump([[{"name": name, metric: figure} for name, figure in generation] for generation in history])
     elif output:

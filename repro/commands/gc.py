@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from worker.collect import Leftover
+    from repro.worker.audit.garbage import Leftover
 
 
 @click.command(epilog="Example: repro gc --older-than 72 --delete")
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def gc(delete: bool, older_than: float, as_json: bool) -> None:
     """List attempts, work folders and checkpoints that no run and no result needs; with --delete, remove them."""
-    from repro.display import dump, table
-    from scheduler import fleet
-    from scheduler.mongo import connect
-    from scheduler.settings import Settings
-    from worker.collect import Collector
-    from worker.storage import Store
+    from repro.scheduler.queue import workers
+    from repro.scheduler.server.connection import connect
+    from repro.scheduler.settings import Settings
+    from repro.views.tables import dump, table
+    from repro.worker.audit.garbage import Collector
+    from repro.worker.store.store import Store
 
     settings = Settings.read()
     db = connect(settings)
-    fleet.check_store(db, settings.store)
+    workers.check_store(db, settings.store)
     collector = Collector(db, Store.open(settings.store, settings.home), settings.home, older_than * 3600)
     found = collector.plan()
     removed = {leftover.location for leftover in collector.delete(found)} if delete else set[str]()
@@ -36,7 +36,7 @@ def gc(delete: bool, older_than: float, as_json: bool) -> None:
 
 
 def _row(leftover: "Leftover", removed: bool, delete: bool) -> list[str]:
-    from repro.display import duration, place
+    from repro.views.tables import duration, place
 
     what = "removed" if removed else "kept" if leftover.kept or delete else "dead" if leftover.checkpoint else "orphan"
     return [place(leftover.location), str(leftover.size), duration(leftover.age), what, leftover.why]

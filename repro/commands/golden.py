@@ -10,7 +10,7 @@ import click
 from repro.commands.verify import LEVELS
 
 if TYPE_CHECKING:
-    from repro.golden import Checked
+    from repro.worker.audit.golden_configs import Checked
 
 FOLDER = click.option("--folder", type=click.Path(path_type=Path), default=Path("tests/golden"), show_default=True,
                       help="Where golden configs and their results lie.")  # fmt: skip
@@ -26,7 +26,7 @@ def golden() -> None:
 @FOLDER
 def add(files: tuple[Path, ...], folder: Path) -> None:
     """Run configs and their sources here, without a queue, and keep what they give. Commit the folder."""
-    from repro import golden as kept
+    from repro.worker.audit import golden_configs as kept
 
     _use_data_of(folder)
     with TemporaryDirectory() as root:
@@ -44,8 +44,8 @@ def add(files: tuple[Path, ...], folder: Path) -> None:
               "the hardware is another than it was.")  # fmt: skip
 def check(names: tuple[str, ...], folder: Path, level: str | None) -> int:
     """Rerun golden configs on today's code, without a queue, and compare. Exit 1 if one is worse than asked for."""
-    from repro import golden as kept
-    from worker.compare import Tolerance
+    from repro.worker.audit import golden_configs as kept
+    from repro.worker.audit.result_comparison import Tolerance
 
     _use_data_of(folder)
     bad = 0

@@ -2,13 +2,13 @@
 
 import click
 
-from repro.verbs import change_runs, takes_names
+from repro.tools.change_runs import change_runs, takes_names
 
 
 @click.command(epilog="Example: repro hold model evaluate")
 @takes_names
 def hold(names: tuple[str, ...], as_json: bool) -> int:
     """Keep runs that wait or are pending from being claimed until `repro unhold`."""
-    from scheduler import runs
+    from repro.scheduler import runs
 
     return change_runs(runs.hold, runs.QUEUED, "held", names, as_json)

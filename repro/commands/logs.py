@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from repro import completion
+from repro.tools import completion
 
 
 @click.command(epilog="Example: repro logs -f model")
@@ -22,12 +22,12 @@ def logs(name: str, follow: bool, lines: int | None, attempt: int | None, raw: b
 
     Exit code 1: with --follow, the run did not end well.
     """
-    from repro.display import dump
-    from repro.follow import Follower
-    from repro.session import connect
-    from scheduler import queries
-    from scheduler.settings import Settings
-    from worker.storage import Store
+    from repro.readers.log_reader import Follower
+    from repro.scheduler.queue import queries
+    from repro.scheduler.settings import Settings
+    from repro.tools.queue_access import connect
+    from repro.views.tables import dump
+    from repro.worker.store.store import Store
 
     if follow and (attempt or as_json):
         raise click.UsageError("-f goes with neither --attempt nor --json")
@@ -47,7 +47,7 @@ def logs(name: str, follow: bool, lines: int | None, attempt: int | None, raw: b
 
 
 def _lines(texts: Iterable[str], raw: bool) -> Iterator[str]:
-    from repro.terminal import Collapse
+    from repro.views.terminal import Collapse
 
     if raw:
         yield from texts

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repro import completion
+from repro.tools import completion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.text import Text
 
-    from repro.losses import Found
+    from repro.readers.curve_reader import Found
 
 REFRESH = 2.0  # seconds: as often as workers tell
 HEIGHT = 24
@@ -44,15 +44,15 @@ def losses(
     A NAME is a run of the queue, a pattern such as 'model*', or a config file; a FOLDER that of a run. Running runs are
     drawn as far as they have told. The legend says in which parameters the runs differ.
     """
-    from repro import plots
-    from repro.losses import Finder
-    from repro.session import connect
-    from repro.subjects import Reader
-    from scheduler.settings import Settings
-    from worker.storage import Store
+    from repro.readers.curve_reader import Finder
+    from repro.readers.named_configs import Reader
+    from repro.scheduler.settings import Settings
+    from repro.tools.queue_access import connect
+    from repro.views import curve_plot
+    from repro.worker.store.store import Store
 
     if output:
-        plots.check_name(output)
+        curve_plot.check_name(output)
     settings = Settings.read()
     finder = Finder(Reader(connect), lambda: Store.open(settings.store, settings.home))
 
@@ -63,7 +63,7 @@ def losses(
     for line in found.missing:
         click.echo(f"warning: {line}", err=True)
     if output:
-        plots.save(found, output, log)
+        curve_plot.save(found, output, log)
         click.echo(str(output))
     elif form or not sys.stdout.isatty():
         _print(found, form == "json")
@@ -74,15 +74,15 @@ def losses(
 def _smoothed(found: "Found", weight: float) -> "Found":
     from dataclasses import replace
 
-    from scheduler.curves import smooth
+    from repro.scheduler.live.curves import smooth
 
     return replace(found, curves=[smooth(curve, weight) for curve in found.curves])
 
 
 def _print(found: "Found", as_json: bool) -> None:
     """Every point: a line each, or a list a curve."""
-    from repro.display import dump
-    from scheduler.cells import to_csv
+    from repro.scheduler.configs.spelling import to_csv
+    from repro.views.tables import dump
 
     if as_json:
         dump([vars(c) | {"label": found.labels[c.run]} for c in found.curves])
@@ -111,10 +111,10 @@ def _show(found: "Found", log: bool, again: "Callable[[], Found] | None") -> Non
 def _screen(found: "Found", log: bool, width: int) -> "Text":
     from rich.text import Text
 
-    from repro import plots
+    from repro.views import curve_plot
 
-    drawn = Text.from_ansi(plots.text(found, log, width, HEIGHT - 4))
-    lines = [drawn, *(Text.assemble(("━━ ", colour), label) for label, colour in plots.legend(found))]
+    drawn = Text.from_ansi(curve_plot.text(found, log, width, HEIGHT - 4))
+    lines = [drawn, *(Text.assemble(("━━ ", colour), label) for label, colour in curve_plot.legend(found))]
     if any(curve.of_validation for curve in found.curves):
         lines.append(Text("lines: training   points: validation", "bright_black"))
     return Text("\n").join(lines)

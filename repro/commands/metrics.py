@@ -8,8 +8,8 @@ import click
 if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily
 
-    from scheduler.figures import Figures
-    from scheduler.mongo import Queue
+    from repro.scheduler.queue.gauges import Figures
+    from repro.scheduler.server.connection import Queue
 
 KEPT = 10.0  # seconds for which an answer is given again, however many ask
 
@@ -19,13 +19,13 @@ KEPT = 10.0  # seconds for which an answer is given again, however many ask
 def metrics(port: int | None) -> None:
     """Print the queue's figures in Prometheus' format, or serve them. One such server a queue is enough; what a worker
     does it tells itself (`repro worker --metrics-port`)."""
-    from repro.options import needs_metrics
-    from repro.session import connect
+    from repro.tools.option_types import needs_metrics
+    from repro.tools.queue_access import connect
 
     with needs_metrics():
         from prometheus_client import generate_latest
 
-        from worker.telemetry import serve
+        from repro.worker.live.prometheus import serve
 
     collector = QueueCollector(connect())
     if port is None:
@@ -54,8 +54,8 @@ class QueueCollector:
     def _figures(self) -> "Figures":
         import time
 
-        from scheduler.figures import figures
-        from scheduler.mongo import reachable
+        from repro.scheduler.queue.gauges import figures
+        from repro.scheduler.server.connection import reachable
 
         with self._lock:
             if self._found is None or time.monotonic() - self._asked_at > KEPT:

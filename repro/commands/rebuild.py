@@ -12,22 +12,23 @@ def rebuild(dry_run: bool, checksums: bool, as_json: bool) -> int:
 
     Exit code 1: something could not be restored, and it is said why.
     """
-    from repro.display import dump, table
-    from scheduler import fleet, runs
-    from scheduler import rebuild as rebuilding
-    from scheduler.mongo import connect
-    from scheduler.settings import Settings
-    from worker.execute import bounded
-    from worker.storage import Store
+    from repro.scheduler import runs
+    from repro.scheduler.queue import workers
+    from repro.scheduler.server.connection import connect
+    from repro.scheduler.settings import Settings
+    from repro.views.tables import dump, table
+    from repro.worker.attempt.executor import bounded
+    from repro.worker.audit import store_recovery as rebuilding
+    from repro.worker.store.store import Store
 
     settings = Settings.read()
     db, store = connect(settings), Store.open(settings.store, settings.home)
-    fleet.check_store(db, settings.store)
+    workers.check_store(db, settings.store)
     plan = rebuilding.plan(db, store, checksums)
     names = [attempt.name for attempt in plan.restore]
     if not dry_run:
         runs.create_indexes(db)
-        fleet.fix_store(db, settings.store, store.probe())
+        workers.fix_store(db, settings.store, store.probe())
         names = rebuilding.restore(db, store, plan, bounded)
     done = set(names)
     rows = [(attempt.name, attempt.location) for attempt in plan.restore if attempt.name in done]

@@ -2,13 +2,13 @@
 
 import click
 
-from repro.verbs import change_runs, takes_names
+from repro.tools.change_runs import change_runs, takes_names
 
 
 @click.command(epilog="Example: repro retry model evaluate")
 @takes_names
 def retry(names: tuple[str, ...], as_json: bool) -> int:
     """Put failed or cancelled runs back into the queue; attempts start anew, the history stays."""
-    from scheduler import runs
+    from repro.scheduler import runs
 
     return change_runs(runs.retry, runs.RETRIABLE, "retried", names, as_json)

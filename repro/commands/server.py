@@ -14,9 +14,9 @@ def server() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(as_json: bool) -> None:
     """Say whether it runs, where, and since when; starts nothing."""
-    from repro.display import dump
-    from scheduler import embedded
-    from scheduler.settings import Settings
+    from repro.scheduler.server import embedded
+    from repro.scheduler.settings import Settings
+    from repro.views.tables import dump
 
     settings = Settings.read()
     found = embedded.status(settings.home)
@@ -34,8 +34,8 @@ def url() -> None:
 
     The embedded server is started where REPRO_MONGO_URL is not set.
     """
-    from scheduler import embedded
-    from scheduler.settings import Settings
+    from repro.scheduler.server import embedded
+    from repro.scheduler.settings import Settings
 
     settings = Settings.read()
     click.echo(settings.mongo_url or embedded.ensure(settings.home))
@@ -47,8 +47,8 @@ def stop() -> None:
 
     Its data stay, and the next command that needs it starts it again.
     """
-    from scheduler import embedded
-    from scheduler.settings import Settings
+    from repro.scheduler.server import embedded
+    from repro.scheduler.settings import Settings
 
     home = Settings.read().home
     click.echo("stopped" if embedded.stop(home) else f"no server runs for {home}")

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repro import completion
+from repro.tools import completion
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from rich.console import RenderableType
 
-    from scheduler.mongo import Queue
-    from scheduler.queries import Only
+    from repro.scheduler.queue.queries import Only
+    from repro.scheduler.server.connection import Queue
 
 COLUMNS = (
     *("NAME", "STAGE", "STATE", "SOURCE", "WORKER", "GPU", "PROGRESS", "ETA", "SPEED", "LOAD"),
@@ -46,9 +46,9 @@ def status(
     as_json: bool,
 ) -> None:
     """Show the queue: running runs first, then what waits and why, then what ended, the newest first."""
-    from repro.session import connect
-    from scheduler import queries
-    from stages.errors import ConfigError
+    from repro.scheduler.queue import queries
+    from repro.stages.errors import ConfigError
+    from repro.tools.queue_access import connect
 
     if wrong := [state for state in states if state not in queries.STATES]:
         raise ConfigError(f"--state {wrong[0]}: the states are {', '.join(queries.STATES)}")
@@ -65,9 +65,9 @@ def status(
 
 
 def _once(db: "Queue", only: "Only", limit: int, as_json: bool) -> None:
-    from repro.display import dump, table
-    from scheduler import queries
-    from scheduler.mongo import server_time
+    from repro.scheduler.queue import queries
+    from repro.scheduler.server.connection import server_time
+    from repro.views.tables import dump, table
 
     found = queries.listing(db, only, limit)
     reasons, counts = queries.why_waiting(db, found), queries.counts(db)
@@ -89,7 +89,7 @@ def _watch(db: "Queue", only: "Only", limit: int) -> None:
 
     from rich.live import Live
 
-    from stages.errors import ConfigError
+    from repro.stages.errors import ConfigError
 
     if not sys.stdout.isatty():
         raise ConfigError("--watch: needs a terminal; in a pipe ask for --json now and then")
@@ -102,9 +102,9 @@ def _watch(db: "Queue", only: "Only", limit: int) -> None:
 def _screen(db: "Queue", only: "Only", limit: int) -> "RenderableType":
     from rich.console import Console, Group
 
-    from repro.display import grid
-    from scheduler import queries
-    from scheduler.mongo import server_time
+    from repro.scheduler.queue import queries
+    from repro.scheduler.server.connection import server_time
+    from repro.views.tables import grid
 
     found, now = queries.listing(db, only, limit), server_time(db)
     rows = _rows(db, found, queries.why_waiting(db, found), now)
@@ -113,9 +113,10 @@ def _screen(db: "Queue", only: "Only", limit: int) -> "RenderableType":
 
 
 def _warnings(db: "Queue") -> list[str]:
-    from scheduler import fleet, queries
+    from repro.scheduler.queue import queries
+    from repro.scheduler.queue.workers import describe_sharing
 
-    return [f"warning: {fleet.describe_sharing(shared)}"] if (shared := queries.sharing(db)) else []
+    return [f"warning: {describe_sharing(shared)}"] if (shared := queries.sharing(db)) else []
 
 
 def _summary(counts: dict[str, int]) -> str:
@@ -123,7 +124,7 @@ def _summary(counts: dict[str, int]) -> str:
 
 
 def _rows(db: "Queue", found: Sequence[dict[str, Any]], reasons: dict[str, str], now: "datetime") -> list[list[str]]:
-    from scheduler import queries
+    from repro.scheduler.queue import queries
 
     busy = any("cards" in run for run in found)
     workers = {worker["_id"]: worker for worker in queries.live_workers(db)} if busy else {}
@@ -131,7 +132,7 @@ def _rows(db: "Queue", found: Sequence[dict[str, Any]], reasons: dict[str, str],
 
 
 def _row(run: dict[str, Any], workers: dict[str, Any], reasons: dict[str, str], now: "datetime") -> list[str]:
-    from repro.display import duration, load, speed
+    from repro.views.tables import duration, load, speed
 
     used = run.get("telemetry", {})
     since = run.get("finished_at") or run["submitted_at"]
@@ -166,7 +167,7 @@ def _progress(run: dict[str, Any]) -> str:
 
 def _eta(run: dict[str, Any], now: "datetime") -> str:
     """How long it still takes at the pace of this attempt so far."""
-    from repro.display import duration
+    from repro.views.tables import duration
 
     progress = run.get("progress")
     if not progress or not progress["step"] or not run.get("started_at"):

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repro import completion
+from repro.tools import completion
 
 if TYPE_CHECKING:
-    from scheduler.mongo import Document
-    from scheduler.submit import Submitted
+    from repro.scheduler.queue.submission import Submitted
+    from repro.scheduler.server.connection import Document
 
 
 @click.command(epilog="Example: repro submit configs/model.json --set lr=1e-3 --wait")
@@ -53,8 +53,8 @@ def submit(
 ) -> None:
     """Submit configs, and first the sources of theirs that are not in the queue, from the files beside them."""
     from repro.commands.wait import wait_for
-    from repro.session import connect
-    from scheduler import submit as scheduler
+    from repro.scheduler.queue import submission as scheduler
+    from repro.tools.queue_access import connect
 
     change = scheduler.Change(conf, settings, name, allow_unknown, again)
     db = connect()
@@ -82,7 +82,7 @@ def report(submitted: "Sequence[Submitted]", as_json: bool) -> None:
 
 
 def _tell_of_changes(stages: set[str]) -> None:
-    from stages import provenance, registry
+    from repro.stages.source import provenance, registry
 
     packages = sorted({registry.package(stage) for stage in stages})
     if changed := [package for package in packages if provenance.code(package).get("dirty")]:
@@ -108,7 +108,7 @@ def _line(name: str, what: str, where: str | None) -> dict[str, str]:
 
 
 def _show(lines: list[dict[str, str]], as_json: bool) -> None:
-    from repro.display import dump
+    from repro.views.tables import dump
 
     if as_json:
         dump(lines)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repro import completion
+from repro.tools import completion
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from scheduler.compare import Subject
-    from scheduler.tree import Node
+    from repro.scheduler.configs.comparison import Subject
+    from repro.scheduler.configs.dendrogram import Node
 
 SHARE = 3  # of a terminal's width one part in so many is the tree
 GREY = "#888888"
@@ -32,19 +32,19 @@ def tree(names: tuple[str, ...], metric: str | None, output: Path | None, form: 
     their difference as a share of the range, learning rates and their like by orders of magnitude, all else by whether
     it is the same.
     """
-    from repro.display import dump
-    from repro.losses import labels
-    from repro.session import connect
-    from repro.subjects import Reader
-    from scheduler import tree as trees
+    from repro.readers.curve_reader import labels
+    from repro.readers.named_configs import Reader
+    from repro.scheduler.configs import dendrogram as trees
+    from repro.tools.queue_access import connect
+    from repro.views.tables import dump
 
     subjects = Reader(connect).subjects(names)
     root = trees.cluster(subjects)
     figures = _figures(subjects, metric) if metric else {}
     if output:
-        from repro import plots
+        from repro.views import curve_plot
 
-        plots.save_figure(
+        curve_plot.save_figure(
             lambda figure: _draw(figure, root, labels(subjects), figures, metric or ""),
             output,
             (10, max(3, 0.25 * len(subjects) + 1)),
@@ -59,7 +59,7 @@ def tree(names: tuple[str, ...], metric: str | None, output: Path | None, form: 
 
 
 def _figures(subjects: "Sequence[Subject]", metric: str) -> dict[str, float]:
-    from stages.errors import ReproError
+    from repro.stages.errors import ReproError
 
     found = {s.name: float(s.metrics[metric]) for s in subjects if metric in s.metrics}  # type: ignore[arg-type]
     if not found:
@@ -83,7 +83,7 @@ def _show(root: "Node", labels: Mapping[str, str], figures: Mapping[str, float])
     from rich.console import Console
     from rich.text import Text
 
-    from scheduler.tree import drawn
+    from repro.scheduler.configs.dendrogram import drawn
 
     console = Console(highlight=False)
     width, shades = console.width if sys.stdout.isatty() else 10**6, _shades(figures)

@@ -2,13 +2,13 @@
 
 import click
 
-from repro.verbs import change_runs, takes_names
+from repro.tools.change_runs import change_runs, takes_names
 
 
 @click.command(epilog="Example: repro unhold model evaluate")
 @takes_names
 def unhold(names: tuple[str, ...], as_json: bool) -> int:
     """Let held runs be claimed again."""
-    from scheduler import runs
+    from repro.scheduler import runs
 
     return change_runs(runs.unhold, runs.QUEUED, "unheld", names, as_json)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from scheduler.mongo import Document, Queue
-    from worker.storage import Store
+    from repro.scheduler.server.connection import Document, Queue
+    from repro.worker.store.store import Store
 
 LEVELS = ("identical", "equal", "close")
 
@@ -30,8 +30,8 @@ def verify(names: tuple[str, ...], everything: bool, stage: str | None, as_json:
     Reruns go through the ordinary queue, after all else, on the inputs that were read then. The verdict is kept
     on the original, whose result stays as it is. Exit 1 if a result is worse than the level asked for.
     """
-    from repro.session import connect
-    from scheduler import queries
+    from repro.scheduler.queue import queries
+    from repro.tools.queue_access import connect
 
     chosen = bool(names or everything or stage or options["sample"])
     if not (chosen or options["defaults"] or options["collect"]):
@@ -46,10 +46,10 @@ def verify(names: tuple[str, ...], everything: bool, stage: str | None, as_json:
 
 
 def _drifts(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool) -> int:
-    from repro.display import dump
-    from scheduler import drift
+    from repro.views.tables import dump
+    from repro.worker.audit import default_drift
 
-    found = drift.drifts(db, names, stage)
+    found = default_drift.drifts(db, names, stage)
     if as_json:
         dump([one.as_dict() for one in found])
     for one in () if as_json else found:
@@ -60,28 +60,29 @@ def _drifts(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: boo
 
 
 def _rerun(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool, **options: Any) -> int:
-    from repro.display import dump
-    from scheduler import fleet, verify
-    from scheduler.settings import Settings
-    from scheduler.submit import submitter
-    from stages.errors import StageError
-    from worker.compare import Tolerance
-    from worker.storage import Store
+    from repro.scheduler.queue import workers
+    from repro.scheduler.queue.submission import submitter
+    from repro.scheduler.settings import Settings
+    from repro.stages.errors import StageError
+    from repro.views.tables import dump
+    from repro.worker.audit import reruns
+    from repro.worker.audit.result_comparison import Tolerance
+    from repro.worker.store.store import Store
 
     settings = Settings.read()
-    fleet.check_store(db, settings.store)
+    workers.check_store(db, settings.store)
     store = Store.open(settings.store, settings.home)
     if options["collect"]:
-        reruns = verify.unjudged(db)
+        names_of_reruns = reruns.unjudged(db)
     else:
-        reruns = verify.start(db, store, verify.choose(db, names, stage, options["sample"]), submitter())
+        names_of_reruns = reruns.start(db, store, reruns.choose(db, names, stage, options["sample"]), submitter())
     if options["no_wait"]:
-        for name in reruns:
+        for name in names_of_reruns:
             click.echo(f"{name}: submitted; repro verify --collect compares it when it has ended")
         return 0
     verdicts, bad = [], 0
     within = Tolerance(options["rtol"], options["atol"])
-    for original, rerun in verify.follow(db, reruns, _alone):
+    for original, rerun in reruns.follow(db, names_of_reruns, _alone):
         if rerun["state"] == "cancelled":
             click.echo(f"{original['_id']}: its rerun was cancelled", err=True)
             bad += 1
@@ -98,7 +99,7 @@ def _rerun(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool
             click.echo(line)
     if as_json:
         dump(verdicts)
-    click.echo(f"{len(reruns)} verified, {bad} worse than asked for", err=True)
+    click.echo(f"{len(names_of_reruns)} verified, {bad} worse than asked for", err=True)
     return int(bad > 0)
 
 
@@ -111,8 +112,8 @@ def _judged(db: "Queue", store: "Store", original: "Document", rerun: "Document"
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from scheduler import runs
-    from worker.compare import compare, verdict
+    from repro.scheduler import runs
+    from repro.worker.audit.result_comparison import compare, verdict
 
     findings = []
     if rerun["state"] == "verified":
@@ -124,7 +125,7 @@ def _judged(db: "Queue", store: "Store", original: "Document", rerun: "Document"
 
 
 def _is_worse(verdict: "Document", level: str | None) -> bool:
-    from worker.compare import Level
+    from repro.worker.audit.result_comparison import Level
 
     asked = level or ("identical" if verdict["same_hardware"] else "close")
     return Level[verdict["level"].upper()] > Level[asked.upper()]
@@ -147,7 +148,7 @@ def lines(original: "Document", verdict: "Document") -> list[str]:
 
 
 def _file(one: "Document") -> str:
-    from worker.compare import Finding, Level
+    from repro.worker.audit.result_comparison import Finding, Level
 
     return str(Finding(**one | {"level": Level[one["level"].upper()]}))
 

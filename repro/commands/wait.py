@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from repro import completion
+from repro.tools import completion
 
 POLL = 0.3  # seconds
 
@@ -15,7 +15,7 @@ POLL = 0.3  # seconds
 @click.option("--timeout", type=float, metavar="SECONDS", help="Give up after so long, with exit code 1.")
 def wait(names: tuple[str, ...], timeout: float | None) -> None:
     """Wait until these runs have ended; exit 1 if one of them failed or was cancelled."""
-    from repro.session import connect
+    from repro.tools.queue_access import connect
 
     wait_for(connect(), list(names), timeout)
 
@@ -26,8 +26,8 @@ def wait_for(db: Any, names: list[str], timeout: float | None = None, quiet: boo
     Raises:
         RunFailed: one of them did not end well, can never start, or did not end in time.
     """
-    from scheduler import queries
-    from stages.errors import RunFailed
+    from repro.scheduler.queue import queries
+    from repro.stages.errors import RunFailed
 
     queries.runs(db, names)  # refuses names that do not exist
     give_up = time.monotonic() + timeout if timeout is not None else None
@@ -46,7 +46,7 @@ def wait_for(db: Any, names: list[str], timeout: float | None = None, quiet: boo
 
 
 def _ended_well(run: dict[str, Any], quiet: bool) -> bool:
-    from repro.display import place
+    from repro.views.tables import place
 
     if not quiet:
         why = (run.get("error") or {}).get("message") or place(run.get("location") or "")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import click
 
-from repro.options import Size, needs_metrics
+from repro.tools.option_types import Size, needs_metrics
 
 
 @click.command(epilog="Example: repro worker --gpus 0,1 --cpus 2")
@@ -36,16 +36,18 @@ def worker(
     metrics_port: int | None,
 ) -> None:
     """Claim pending runs, execute them, deliver their results. Ctrl-C finishes what runs; twice hands it back."""
-    from scheduler import fleet, logs, metrics, runs
-    from scheduler.mongo import connect
-    from scheduler.settings import Settings
-    from worker.cards import Nvml
-    from worker.execute import Executor
-    from worker.interpreter import Interpreter
-    from worker.loop import Options, Worker
-    from worker.report import Bars, Lines, Report
-    from worker.slots import Slots, choose
-    from worker.storage import OVERWRITES, Store
+    from repro.scheduler import runs
+    from repro.scheduler.live import log_pieces, points
+    from repro.scheduler.queue import workers
+    from repro.scheduler.server.connection import connect
+    from repro.scheduler.settings import Settings
+    from repro.worker.attempt.executor import Executor
+    from repro.worker.gpus import Nvml
+    from repro.worker.live.console import Bars, Lines, Report
+    from repro.worker.loop import Options, Worker
+    from repro.worker.process.fork_client import Interpreter
+    from repro.worker.slots import Slots, choose
+    from repro.worker.store.store import OVERWRITES, Store
 
     inventory = Nvml()
     slots = Slots(choose(gpus, [card.uuid for card in inventory.cards()]), cpus, per_gpu)
@@ -56,18 +58,18 @@ def worker(
     store = Store.open(settings.store, settings.home, cache_size)
     store.objects.check()
     runs.create_indexes(db)
-    logs.create_indexes(db)
-    fleet.create_indexes(db)
-    metrics.create_indexes(db)
+    log_pieces.create_indexes(db)
+    workers.create_indexes(db)
+    points.create_indexes(db)
     report: Report = Bars() if sys.stderr.isatty() else Lines()
     beat: Callable[[], None] | None = None
     if metrics_port is not None:
         with needs_metrics():
-            from worker import telemetry
-        report, store, beat = telemetry.observe(metrics_port, slots, report, store)
-    known = fleet.check_store(db, settings.store) or {}
+            from repro.worker.live import prometheus
+        report, store, beat = prometheus.observe(metrics_port, slots, report, store)
+    known = workers.check_store(db, settings.store) or {}
     creates_once = known["creates_once"] if "creates_once" in known else store.probe()
-    fleet.fix_store(db, settings.store, creates_once)
+    workers.fix_store(db, settings.store, creates_once)
     if not creates_once:
         report.say(f"warning: {settings.store} {OVERWRITES}")
     try:

@@ -5,8 +5,9 @@ import threading
 import time
 from pathlib import Path
 
-from scheduler import runs, submit
-from scheduler.mongo import DriverError
+from repro.scheduler import runs
+from repro.scheduler.queue import submission
+from repro.scheduler.server.connection import DriverError
 from tests.chaos import objects
 from tests.worker.conftest import Bench
 
@@ -57,7 +58,7 @@ class Submitter(threading.Thread):
         try:
             while self.db.runs.count_documents(runs.claimable([0])) > CLAIMABLE:
                 time.sleep(0.1)
-            submit.submit(self.db, [path], max_attempts=100)
+            submission.submit(self.db, [path], max_attempts=100)
         except DriverError:
             return False
         return True
@@ -79,7 +80,7 @@ class Calm:
     def final(self, chains):
         if chains > self.chains:
             paths = [write(self.configs, chain) for chain in range(self.chains, chains)]
-            submit.submit(self.bench.db, paths)
+            submission.submit(self.bench.db, paths)
             self.bench.work(cpus=8)  # whose stages mostly sleep
             self.chains = chains
         return objects.final(self.bench.db, objects.LocalObjects(self.bench.store.url))

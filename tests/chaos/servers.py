@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
-from scheduler import embedded, mongod
+from repro.scheduler.server import embedded, mongod
 from tests.chaos import clock
 from tests.chaos.mongo_proxy import MongoFaults
 from tests.chaos.proxy import HOST

@@ -14,8 +14,8 @@ import sys
 from collections import Counter
 from contextlib import ExitStack
 
-from scheduler.mongo import connect
-from scheduler.settings import Settings
+from repro.scheduler.server.connection import connect
+from repro.scheduler.settings import Settings
 from tests.chaos import chains, clock, objects
 from tests.chaos.faults import FAULTS, LAST, wait_until
 from tests.chaos.fleet import ROOT, Fleet

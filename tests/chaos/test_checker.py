@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from scheduler import runs
+from repro.scheduler import runs
+from repro.worker.audit.garbage import Collector
 from tests.chaos import checker, objects
 from tests.chaos.history import Life, Trouble
 from tests.chaos.recorder import Recorder
 from tests.worker.test_worker import wait_for
-from worker.collect import Collector
 
 LEASE = 1.0
 PAST = datetime(2000, 1, 1, tzinfo=UTC)

@@ -2,11 +2,11 @@
 
 import pytest
 
+from repro.worker.store.store import Store
 from tests.chaos.objects import BucketObjects
 from tests.chaos.recorder import Recorder
 from tests.chaos.test_checker import LEASE, TOKEN, Scene
 from tests.worker.test_worker import wait_for
-from worker.storage import Store
 
 
 class BucketScene(Scene):

@@ -9,8 +9,8 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, OperationFailure
 
-from scheduler.mongo import connect, server_time
-from scheduler.settings import Settings
+from repro.scheduler.server.connection import connect, server_time
+from repro.scheduler.settings import Settings
 from tests.chaos.servers import ReplicaSet
 
 

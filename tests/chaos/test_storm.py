@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from scheduler.mongo import connect
-from scheduler.settings import Settings
+from repro.scheduler.server.connection import connect
+from repro.scheduler.settings import Settings
 from tests.chaos import checker, figures, stores
 from tests.chaos.chains import Calm
 from tests.chaos.storm import Storm

@@ -5,7 +5,7 @@ from statistics import median
 
 import pytest
 
-from scheduler import runs
+from repro.scheduler import runs
 from tests.chaos import checker, objects
 from tests.chaos.figures import taken_up
 from tests.chaos.fleet import Fleet

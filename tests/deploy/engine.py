@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from scheduler import mongod
+from repro.scheduler.server import mongod
 
 ROOT = Path(__file__).parents[2]
 STANDINS = Path(__file__).parent / "standins"

@@ -18,10 +18,10 @@ import fsspec
 import pytest
 from pymongo.errors import OperationFailure
 
-from repro import digits
-from scheduler.mongo import connect
-from scheduler.settings import Settings
-from stages.run import OWN_FILES
+from repro.scheduler.server.connection import connect
+from repro.scheduler.settings import Settings
+from repro.stages.run import OWN_FILES
+from repro.tools import digits
 from tests.deploy.engine import COMMIT, PYTHON, ROOT, Engine, Unavailable, pull_or_stand_in
 from tests.s3 import _free_range
 

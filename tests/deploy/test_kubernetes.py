@@ -8,8 +8,8 @@ import pytest
 from bson import json_util
 
 from repro.commands.worker import worker
-from scheduler import runs
-from scheduler.mongo import server_time
+from repro.scheduler import runs
+from repro.scheduler.server.connection import server_time
 from tests.deploy.engine import ROOT
 from tests.deploy.kustomize import build
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from repro.commands.worker import worker
-from scheduler import runs
+from repro.scheduler import runs
 from tests import toy
 from tests.deploy.engine import ROOT
 

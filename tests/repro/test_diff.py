@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from scheduler import runs
+from repro.scheduler import runs
 from tests.repro.terminal import golden, on_terminal
 
 

@@ -12,11 +12,13 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect
 
-from scheduler import fleet, mongod, runs
-from scheduler import health as mongo
-from scheduler.settings import Settings
-from stages.errors import Unreachable
-from worker import health as machine
+from repro.scheduler import runs
+from repro.scheduler.queue import doctor_mongodb as mongo
+from repro.scheduler.queue import workers
+from repro.scheduler.server import mongod
+from repro.scheduler.settings import Settings
+from repro.stages.errors import Unreachable
+from repro.worker.audit import doctor_machine as machine
 
 EVERY = ("find", "insert", "update", "remove", "createIndex", "changeStream")
 
@@ -52,9 +54,9 @@ def test_all_is_well_and_nothing_is_left_behind(doctor, database, settings_envir
 
 
 def test_a_card_of_two_workers(doctor, database):
-    fleet.announce(database, "box:1", ["GPU-a", "GPU-b"], 1)
+    workers.announce(database, "box:1", ["GPU-a", "GPU-b"], 1)
     assert doctor()[0]["cards"]["state"] == "ok"
-    fleet.announce(database, "box:2", ["GPU-b"], 1)
+    workers.announce(database, "box:2", ["GPU-b"], 1)
     found = doctor()[0]["cards"]
     assert (found["state"], found["found"]) == ("warning", "a card is used by two workers: GPU-b by box:1 and box:2")
 
@@ -119,7 +121,7 @@ def test_missing_and_other_indexes(doctor, database):
 
 
 def test_it_loads_no_torch(settings_environment, database):
-    code = "import sys; from repro.main import run; run(['doctor']); sys.exit('torch' in sys.modules)"
+    code = "import sys; from repro.cli import run; run(['doctor']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=settings_environment, check=False).returncode == 0
 
 
@@ -246,7 +248,7 @@ def test_a_store_that_replaces_is_found_out(tmp_path, monkeypatch):
         path.unlink(missing_ok=True)
         path.write_bytes(data)
 
-    monkeypatch.setattr("stages.files.create", replaces)
+    monkeypatch.setattr("repro.stages.files.create", replaces)
     settings = Settings.read({"REPRO_STORE": str(tmp_path / "store"), "REPRO_HOME": str(tmp_path / "home")})
     found = machine.store(settings)
     assert found.state == "warning"

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro.terminal import Collapse
-from scheduler import logs, runs
+from repro.scheduler import runs
+from repro.scheduler.live import log_pieces
+from repro.views.terminal import Collapse
 from tests.repro.terminal import golden, on_terminal
 
 BAR = "".join(f"\r{n}%|{'#' * (n // 10):10}|" for n in range(0, 101, 10))
@@ -50,7 +51,7 @@ def test_a_bar_that_never_ends_takes_no_memory():
 def running(database):
     runs.submit(database, [runs.document("a", {"stage": "train"}, "f", [], [])])
     token = runs.claim(database, "w", [0], 600)["lease"]["token"]
-    logs.append(database, token, logs.Piece(0, LOG.encode()))
+    log_pieces.append(database, token, log_pieces.Piece(0, LOG.encode()))
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from repro import plots
-from scheduler import metrics, runs
+from repro.scheduler import runs
+from repro.scheduler.live import points
+from repro.views import curve_plot
 from tests.repro.terminal import golden, on_terminal
 
 
@@ -57,7 +58,7 @@ def test_the_legend_of_a_picture_names_the_parameters_that_differ(folder, losses
     drawn = (folder / "x.svg").read_text()
     assert "model  lr=0.1<" in drawn
     assert "modela  lr=0.01<" in drawn
-    assert {plots.FEW[0].lower(), plots.FEW[1].lower()} <= set(drawn.lower().replace(";", " ").split())
+    assert {curve_plot.FEW[0].lower(), curve_plot.FEW[1].lower()} <= set(drawn.lower().replace(";", " ").split())
 
 
 def test_a_running_run_is_drawn_beside_one_that_is_done(folder, losses, database):
@@ -65,7 +66,7 @@ def test_a_running_run_is_drawn_beside_one_that_is_done(folder, losses, database
     assert "live is pending and has no curve" in losses("runs/model", "live").stderr
     token = runs.claim(database, "w", [0], 30)["lease"]["token"]
     for step in (10, 20):
-        metrics.append(database, token, metrics.Point(step, 40, {"loss": 1.5}))
+        points.append(database, token, points.Point(step, 40, {"loss": 1.5}))
     found = json.loads(losses("runs/model", "live", "--json").stdout)
     assert {curve["run"] for curve in found} == {"model", "live"}
     assert [curve["x"] for curve in found if curve["run"] == "live"] == [[1.0, 2.0]]
@@ -86,4 +87,4 @@ def test_what_can_not_be_drawn_is_one_line(folder, losses, words, code, text):
 
 
 def test_many_runs_have_many_colours():
-    assert len(set(plots.colours(40))) == 40
+    assert len(set(curve_plot.colours(40))) == 40

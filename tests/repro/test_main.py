@@ -8,24 +8,24 @@ import sys
 import click
 import pytest
 
-from repro import main
-from stages.errors import Unreachable
+from repro import cli
+from repro.stages.errors import Unreachable
 
 HEAVY = {"torch", "pymongo", "numpy", "rich", "fsspec", "matplotlib"}
 
 
 def test_help_lists_every_command_and_imports_nothing_heavy():
-    code = "import sys; from repro.main import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    code = "import sys; from repro.cli import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True)
-    for name in main.COMMANDS:
+    for name in cli.COMMANDS:
         assert f"\n  {name} " in done.stdout
     assert "Example: repro " in done.stdout
     assert not HEAVY & set(done.stderr.split())
 
 
-@pytest.mark.parametrize("name", main.COMMANDS)
+@pytest.mark.parametrize("name", cli.COMMANDS)
 def test_help_of_a_command_has_an_example_and_imports_nothing_heavy(name):
-    code = "import sys; from repro.main import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    code = "import sys; from repro.cli import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", code, name, "--help"], capture_output=True, text=True, check=True)
     assert f"Usage: repro {name} " in done.stdout
     assert "Example: " in done.stdout
@@ -66,11 +66,11 @@ def test_what_a_command_raises_becomes_an_exit_code(monkeypatch, capfd, raised, 
     def fail():
         raise raised
 
-    monkeypatch.setattr(main.Lazy, "get_command", lambda *_: click.Command("status", callback=fail))
+    monkeypatch.setattr(cli.Lazy, "get_command", lambda *_: click.Command("status", callback=fail))
     if code is None:
         assert b"Traceback" not in _into_a_closed_pipe().stderr
         return
-    assert main.run(["status"]) == code
+    assert cli.run(["status"]) == code
     assert capfd.readouterr().err.strip() == line.strip()
 
 

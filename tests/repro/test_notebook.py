@@ -14,8 +14,8 @@ from PIL import Image
 
 import repro
 from repro import notebook
-from scheduler import runs
-from stages.errors import ReproError, StageError
+from repro.scheduler import runs
+from repro.stages.errors import ReproError, StageError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "python.md"
 

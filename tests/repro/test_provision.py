@@ -1,4 +1,4 @@
-"""`python -m repro.provision` on a MongoDB that has just been started, as docker-compose.yml calls it."""
+"""`python -m repro.tools.provision` on a MongoDB that has just been started, as docker-compose.yml calls it."""
 
 import subprocess
 import sys
@@ -8,9 +8,10 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
-from scheduler import embedded, mongod, runs
-from scheduler.mongo import connect
-from scheduler.settings import Settings
+from repro.scheduler import runs
+from repro.scheduler.server import embedded, mongod
+from repro.scheduler.server.connection import connect
+from repro.scheduler.settings import Settings
 from tests import s3
 
 ROLES = Path(__file__).parents[2] / "deploy" / "mongodb" / "roles.json"
@@ -36,7 +37,7 @@ class Fresh:
 
     def provision(self, **changes):
         environment = {k: v for k, v in (self.environment | changes).items() if v is not None}
-        command = [sys.executable, "-m", "repro.provision"]
+        command = [sys.executable, "-m", "repro.tools.provision"]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
 
     def as_user(self, user, password):
@@ -110,8 +111,8 @@ def test_a_bucket_of_somebody_else_is_told(fresh, ceph):
 
 
 def test_nobody_to_make_a_bucket_at(monkeypatch):
-    from stages.errors import Unreachable
-    from worker.objects.s3 import create_bucket
+    from repro.stages.errors import Unreachable
+    from repro.worker.store.objects.s3 import create_bucket
 
     for name, value in s3.Server("none", 1).environment.items():
         monkeypatch.setenv(name, value)

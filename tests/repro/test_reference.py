@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from repro import reference
-from scheduler import runs
+from repro.scheduler import runs
+from repro.tools import command_pages
 
 FOLDER = Path(__file__).parents[2] / "docs" / "commands"
 
 
 def test_the_pages_are_up_to_date():
     found = {page.name: page.read_text() for page in FOLDER.glob("*.md")}
-    assert found == reference.pages(), "make docs"
+    assert found == command_pages.pages(), "make docs"
 
 
 @pytest.fixture

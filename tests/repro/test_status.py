@@ -15,8 +15,9 @@ import time
 import pyte
 import pytest
 
-from repro import display
-from scheduler import fleet, queries, runs
+from repro.scheduler import runs
+from repro.scheduler.queue import queries, workers
+from repro.views import tables
 from tests.repro.terminal import golden, on_terminal
 
 
@@ -34,7 +35,7 @@ def submit(db, name, waiting_for=(), **options):
 
 @pytest.fixture
 def queue(database):
-    fleet.announce(database, "box:1", ["GPU-a", "GPU-b"], 1, numbers=[2, 3])
+    workers.announce(database, "box:1", ["GPU-a", "GPU-b"], 1, numbers=[2, 3])
     for name, options in {
         "broken": {"priority": 3},
         "good": {"priority": 2},
@@ -124,11 +125,11 @@ def test_counts_of_a_long_history_do_not_walk_it(queue, monkeypatch):
     ],
 )
 def test_speed_and_load_in_a_cell(used, shown):
-    assert (display.speed(used), display.load(used)) == shown
+    assert (tables.speed(used), tables.load(used)) == shown
 
 
 def test_a_card_of_two_workers_is_told(queue, status):
-    fleet.announce(queue, "other:2", ["GPU-b"], 1)
+    workers.announce(queue, "other:2", ["GPU-b"], 1)
     told = "GPU-b by box:1 and other:2"
     assert f"warning: a card is used by two workers: {told};" in status().stderr
     assert json.loads(status("--json").stdout)["shared_cards"] == {"GPU-b": ["box:1", "other:2"]}

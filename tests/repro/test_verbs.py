@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from scheduler import runs
-from scheduler.submit import submitter
+from repro.scheduler import runs
+from repro.scheduler.queue.submission import submitter
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from scheduler import breed
-from scheduler.clone import Clone
-from scheduler.compare import Subject
-from scheduler.submit import check_config
-from stages.errors import ConfigError, ReproError
+from repro.scheduler.configs import breeding
+from repro.scheduler.configs.comparison import Subject
+from repro.scheduler.configs.variations import Clone
+from repro.scheduler.queue.submission import check_config
+from repro.stages.errors import ConfigError, ReproError
 
 TRAIN = st.fixed_dictionaries(
     {"stage": st.just("train"), "source": st.sampled_from(["augmentation", "augmentationa"])},
@@ -36,7 +36,7 @@ def named(configs):
 
 def bred(parents, count=3, mutate=0.5, seed=0):
     try:
-        return breed.breed(parents, [], count, mutate, seed, check)
+        return breeding.breed(parents, [], count, mutate, seed, check)
     except ConfigError:
         raise  # an invalid child
     except ReproError:
@@ -75,13 +75,15 @@ def test_without_mutation_every_value_is_a_parents():
 def test_what_can_not_be_bred_is_refused():
     a, b = named([{"stage": "train", "lr": 0.1}, {"stage": "train", "lr": 0.2}])
     with pytest.raises(ReproError, match="two parents"):
-        breed.breed([a], [], 1, 0, 0, check)
+        breeding.breed([a], [], 1, 0, 0, check)
     with pytest.raises(ReproError, match="different stages have no children: train, augment"):
-        breed.breed([a, Subject("x", {"stage": "augment"})], [], 1, 0, 0, check)
+        breeding.breed([a, Subject("x", {"stage": "augment"})], [], 1, 0, 0, check)
     with pytest.raises(ReproError, match="only 0 different children"):
-        breed.breed([a, b], [], 1, 0, 0, check)  # each child is one of the two
+        breeding.breed([a, b], [], 1, 0, 0, check)  # each child is one of the two
     with pytest.raises(ConfigError, match='did you mean "lr"'):
-        breed.breed(named([{"stage": "train", "lrr": 1, "epochs": n, "seed": n} for n in (1, 2)]), [], 1, 0, 0, check)
+        breeding.breed(
+            named([{"stage": "train", "lrr": 1, "epochs": n, "seed": n} for n in (1, 2)]), [], 1, 0, 0, check
+        )
 
 
 @pytest.mark.parametrize(
@@ -94,12 +96,12 @@ def test_what_can_not_be_bred_is_refused():
     ],
 )
 def test_children_are_called_after_what_their_parents_share(names, base):
-    assert breed.common_name([Subject(name, {}) for name in names]) in (base, names[0])
+    assert breeding.common_name([Subject(name, {}) for name in names]) in (base, names[0])
 
 
 def test_where_a_child_came_from_is_kept_beside_its_file(tmp_path):
-    child = breed.Child({"stage": "train", "lr": 1}, ["a", "b"], {"stage": "a"}, ["lr"])
-    path = breed.note(Clone("c", tmp_path / "c.json", child.config, new=True), child, 7)
+    child = breeding.Child({"stage": "train", "lr": 1}, ["a", "b"], {"stage": "a"}, ["lr"])
+    path = breeding.note(Clone("c", tmp_path / "c.json", child.config, new=True), child, 7)
     assert path == tmp_path / ".lineage" / "c.json"
     told = {"parents": ["a", "b"], "inherited": {"stage": "a"}, "mutated": ["lr"], "seed": 7}
     assert json.loads(path.read_text()) == told

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro import grid
-from scheduler import cells
-from scheduler.compare import Cell, Subject, compare
-from stages.errors import ReproError
+from repro.scheduler.configs import spelling
+from repro.scheduler.configs.comparison import Cell, Subject, compare
+from repro.stages.errors import ReproError
+from repro.views import comparison_table
 
 KEYS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
 SCALARS = (
@@ -32,23 +32,23 @@ SUBJECTS = st.lists(
 def read(text):
     """A diff's CSV as a spreadsheet holds it, back as {name: {key: Cell}}."""
     header, *rows = csv.reader(io.StringIO(text))
-    marked = header[-1] == grid.DEFAULTS
+    marked = header[-1] == comparison_table.DEFAULTS
     keys = header[1:-1] if marked else header[1:]
     found = {}
     for name, *values in rows:
         defaults = values.pop().split() if marked else []
-        found[name] = {k: Cell(cells.parse(v), k in defaults) for k, v in zip(keys, values, strict=True) if v}
+        found[name] = {k: Cell(spelling.parse(v), k in defaults) for k, v in zip(keys, values, strict=True) if v}
     return found
 
 
 @given(VALUES)
 def test_a_cell_comes_back(value):
-    assert repr(cells.parse(cells.spell(value))) == repr(value)
+    assert repr(spelling.parse(spelling.spell(value))) == repr(value)
 
 
 @given(VALUES)
 def test_no_string_can_be_taken_for_a_formula_a_number_or_nothing(value):
-    spelt = cells.spell(value)
+    spelt = spelling.spell(value)
     assert spelt
     if isinstance(value, str):
         assert spelt[0] not in "=+-@\t\r 0123456789"
@@ -56,18 +56,18 @@ def test_no_string_can_be_taken_for_a_formula_a_number_or_nothing(value):
 
 @pytest.mark.parametrize("word", ["Mar-5", "sept2", "dec1", "true", "NULL", "1-2", "3/4", "", " a", "May 5th", "a,b"])
 def test_what_a_spreadsheet_would_change_is_quoted(word):
-    assert cells.spell(word) == f'"{word}"'
+    assert spelling.spell(word) == f'"{word}"'
 
 
 def test_a_true_that_a_spreadsheet_wrote_is_true():
-    assert cells.parse("TRUE") is True
+    assert spelling.parse("TRUE") is True
 
 
 @given(SUBJECTS, st.booleans())
 def test_any_diff_round_trips_through_csv(subjects, transpose):
     found = compare(subjects)
-    rows = grid.plain(found, transpose)
-    back = read(cells.to_csv(zip(*rows, strict=True) if transpose else rows))
+    rows = comparison_table.plain(found, transpose)
+    back = read(spelling.to_csv(zip(*rows, strict=True) if transpose else rows))
     assert list(back) == [row.name for row in found.rows]
     assert {n: repr(sorted(c.items())) for n, c in back.items()} == {
         row.name: repr(sorted(row.cells.items())) for row in found.rows
@@ -123,7 +123,7 @@ def test_from_a_base_the_others_repeat_none_of_its_cells():
     assert (first.name, first.same) == ("b", frozenset())
     assert (second.name, second.same) == ("a", {"seed"})
     assert (third.name, third.same) == ("c", frozenset())
-    assert grid.plain(compare([A, B, C], base="b")) == [
+    assert comparison_table.plain(compare([A, B, C], base="b")) == [
         ["name", "lr", "epochs", "seed", "(defaults)"],
         ["b", "0.2", "1", "0", "epochs seed"],
         ["a", "0.1", "1", "", ""],

@@ -2,10 +2,10 @@
 
 import pytest
 
-from scheduler import curves
-from scheduler.curves import Curve
-from scheduler.metrics import Point
-from stages.errors import ReproError
+from repro.scheduler.live import curves
+from repro.scheduler.live.curves import Curve
+from repro.scheduler.live.points import Point
+from repro.stages.errors import ReproError
 
 TABLE = b"epoch,train_loss,validation_loss,validation_accuracy\n1,2.0,,0.5\n2,1.0,1.5,0.75\n"
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from scheduler import drift, runs
-from stages import registry
+from repro.scheduler import runs
+from repro.stages.source import registry
+from repro.worker.audit import default_drift
 from tests import sample
 
 STAGE = """
@@ -43,7 +44,7 @@ def done(db, name, stage="lab", config=None, **defaults):
 
 
 def said(db, **only):
-    return [str(found) for found in drift.drifts(db, **only)]
+    return [str(found) for found in default_drift.drifts(db, **only)]
 
 
 def test_a_changed_default_is_counted_once_for_all_its_runs(database, code):
@@ -75,7 +76,7 @@ def test_what_is_no_longer_read_is_harmless_only_if_no_config_said_it(database, 
     code(channels=5)
     done(database, "idea", config={"dropout": 0.5})
     done(database, "plain", dropout=0.0)
-    found = drift.drifts(database)
+    found = default_drift.drifts(database)
     assert [(str(f), f.harmless) for f in found] == [
         ("lab: dropout was given in 1 done run, is not read today (e.g. idea)", False),
         ("lab: dropout was 0.0 in 1 done run, is not read today (e.g. plain)", True),
@@ -87,7 +88,7 @@ def test_a_key_without_a_default_a_computed_one_and_a_stage_that_is_gone(databas
     done(database, "a", images="*.png")
     done(database, "b", computed=3)
     done(database, "c", stage="gone", lr=1.0)
-    found = {f.key: f for f in drift.drifts(database)}
+    found = {f.key: f for f in default_drift.drifts(database)}
     assert str(found["images"]).startswith('lab: images was "*.png" in 1 done run, has no default today')
     assert found["computed"].harmless
     assert 'unknown stage "gone"' in str(found[""])
@@ -108,7 +109,7 @@ def test_ten_thousand_runs_cost_one_aggregation(database, code, monkeypatch):
         runs.document(f"m{n}", {"stage": "lab"}, "0" * 64, [], [], params=read, state="done") for n in range(10_000)
     ]
     database.runs.insert_many(documents)
-    found = drift.drifts(database)
+    found = default_drift.drifts(database)
     assert [(f.key, f.runs) for f in found if not f.harmless] == [("channels", 10_000)]
     assert {f.runs for f in found} == {10_000}
     assert len(found) == 21

@@ -13,11 +13,15 @@ import psutil
 import pytest
 from pymongo import MongoClient
 
-from scheduler import embedded, mongod
-from stages.errors import Unreachable
+from repro.scheduler.server import embedded, mongod
+from repro.stages.errors import Unreachable
 from tests.processes import is_gone
 
-STARTER = "import sys, pathlib; from scheduler import embedded; print(embedded.ensure(pathlib.Path(sys.argv[1])))"
+STARTER = """
+import pathlib, sys
+from repro.scheduler.server import embedded
+print(embedded.ensure(pathlib.Path(sys.argv[1])))
+"""
 
 
 def starter(home, **more):

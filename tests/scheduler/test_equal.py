@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from scheduler import queries, runs
-from scheduler.submit import Change, plan, submit
+from repro.scheduler import runs
+from repro.scheduler.queue import queries
+from repro.scheduler.queue.submission import Change, plan, submit
 
 
 @pytest.fixture

@@ -2,9 +2,10 @@
 
 import pytest
 
-from scheduler import figures as module
-from scheduler import fleet, runs
-from scheduler.figures import OTHERS, figures
+from repro.scheduler import runs
+from repro.scheduler.queue import gauges as module
+from repro.scheduler.queue import workers
+from repro.scheduler.queue.gauges import OTHERS, figures
 
 
 def submit(db, *names, gpus=0, stage="train", **options):
@@ -31,7 +32,7 @@ def test_what_is_pending_by_stage_and_gpus(queue):
     submit(queue, "d", gpus=2)
     submit(queue, "e", held=True)
     runs.claim(queue, "w", [0], 30)
-    fleet.announce(queue, "w", ["GPU-1", "GPU-2"], 3)
+    workers.announce(queue, "w", ["GPU-1", "GPU-2"], 3)
     found = figures(queue)
     assert found.states["pending"] == 4
     assert found.states["running"] == 1

@@ -4,24 +4,24 @@ import os
 import socket
 import subprocess
 
-from scheduler import fleet, queries
-from scheduler.mongo import server_time
+from repro.scheduler.queue import queries, workers
+from repro.scheduler.server.connection import server_time
 
 
 def test_the_size_counts_those_who_have_not_left(database):
-    fleet.create_indexes(database)
+    workers.create_indexes(database)
     for name in ("a", "b", "a"):
-        assert not fleet.announce(database, name, ["GPU-a"], 1)
-    assert fleet.size(database) == 2
-    fleet.depart(database, "a")
-    assert fleet.size(database) == 1
+        assert not workers.announce(database, name, ["GPU-a"], 1)
+    assert workers.size(database) == 2
+    workers.depart(database, "a")
+    assert workers.size(database) == 1
 
 
 def test_a_worker_that_is_silent_for_its_lease_is_the_servers_to_forget(database):
     """Its sweeps come once a minute, and are not waited for."""
-    fleet.create_indexes(database)
+    workers.create_indexes(database)
     before = server_time(database)
-    fleet.announce(database, "a", [], 1, lease=300)
+    workers.announce(database, "a", [], 1, lease=300)
     index = database.workers.index_information()["gone"]
     assert (list(index["key"]), index["expireAfterSeconds"]) == ([("expires_at", 1)], 0)
     assert 299 < (database.workers.find_one({"_id": "a"})["expires_at"] - before).total_seconds() < 400
@@ -32,13 +32,13 @@ def test_who_is_gone_is_known_of_the_processes_that_can_be_seen_from_here(databa
     dead = subprocess.Popen(["true"])
     dead.wait()
     host = socket.gethostname()
-    fleet.announce(database, f"{host}:{dead.pid}", ["GPU-a"], 1)
-    fleet.announce(database, fleet.name_here(), ["GPU-a"], 1)
+    workers.announce(database, f"{host}:{dead.pid}", ["GPU-a"], 1)
+    workers.announce(database, workers.name_here(), ["GPU-a"], 1)
     assert queries.sharing(database) == {}
     database.workers.update_one({"_id": f"{host}:{dead.pid}"}, {"$set": {"among": "pid:[1]"}})
-    assert queries.sharing(database) == {"GPU-a": sorted([f"{host}:{dead.pid}", fleet.name_here()])}
-    fleet.announce(database, f"another-{host}:{dead.pid}", ["GPU-b"], 1)
-    fleet.announce(database, f"{host}:{os.getppid()}", ["GPU-b"], 1)
+    assert queries.sharing(database) == {"GPU-a": sorted([f"{host}:{dead.pid}", workers.name_here()])}
+    workers.announce(database, f"another-{host}:{dead.pid}", ["GPU-b"], 1)
+    workers.announce(database, f"{host}:{os.getppid()}", ["GPU-b"], 1)
     assert queries.sharing(database, ["GPU-b"]) == {
         "GPU-b": sorted([f"another-{host}:{dead.pid}", f"{host}:{os.getppid()}"])
     }

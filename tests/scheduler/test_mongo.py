@@ -6,9 +6,9 @@ from datetime import UTC
 import pytest
 from pymongo.errors import AutoReconnect
 
-from scheduler.mongo import connect, reachable
-from scheduler.settings import Settings
-from stages.errors import ReproError, Unreachable
+from repro.scheduler.server.connection import connect, reachable
+from repro.scheduler.settings import Settings
+from repro.stages.errors import ReproError, Unreachable
 
 
 def settings(url):

@@ -9,9 +9,10 @@ import pytest
 from pymongo import WriteConcern
 from pymongo.errors import WriteConcernError
 
-from scheduler import queries, runs
-from scheduler.mongo import server_time
-from scheduler.runs import Draw, State
+from repro.scheduler import runs
+from repro.scheduler.queue import queries
+from repro.scheduler.runs import Draw, State
+from repro.scheduler.server.connection import server_time
 
 
 def add(db, name="model", waiting_for=(), **options):

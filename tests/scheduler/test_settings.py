@@ -2,8 +2,8 @@
 
 import pytest
 
-from scheduler.settings import Settings
-from stages.errors import ReproError
+from repro.scheduler.settings import Settings
+from repro.stages.errors import ReproError
 
 
 def test_defaults_lie_in_the_current_folder(tmp_path, monkeypatch):

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from pymongo import MongoClient
 
-from scheduler import runs
-from scheduler.submit import Change, submit
-from stages.errors import ConfigError
+from repro.scheduler import runs
+from repro.scheduler.queue.submission import Change, submit
+from repro.stages.errors import ConfigError
 
 CHAIN = {
     "data": {"stage": "make_dataset", "images": "digits/**/*.png"},

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from scheduler import queries, runs
+from repro.scheduler import runs
+from repro.scheduler.queue import queries
 
 ROUNDS = 30
 

@@ -2,8 +2,10 @@
 
 import pytest
 
-from scheduler import queries, runs, verify
-from stages.errors import ReproError
+from repro.scheduler import runs
+from repro.scheduler.queue import queries
+from repro.stages.errors import ReproError
+from repro.worker.audit import reruns
 
 
 def done(db, name, sources=()):
@@ -32,13 +34,13 @@ class Marks:
 def test_a_rerun_reads_what_the_original_read(database):
     done(database, "data")
     original = done(database, "model", ["data"])
-    (name,) = verify.start(database, Marks(model={"data": "file:///s/data-0"}), [original], "me")
+    (name,) = reruns.start(database, Marks(model={"data": "file:///s/data-0"}), [original], "me")
     rerun = queries.run(database, name)
     assert (rerun["inputs"], rerun["sources"], rerun["verifies"]) == ({}, ["data"], "model")
     assert queries.sources(database, rerun)["data"]["location"] == "file:///s/data-0"
     runs.cancel(database, name)
     # Since then, `data` was restored from another of its attempts.
-    verify.start(database, Marks(model={"data": "file:///s/data-1"}), [original], "me")
+    reruns.start(database, Marks(model={"data": "file:///s/data-1"}), [original], "me")
     found = queries.sources(database, queries.run(database, name))["data"]
     assert found["location"] == "file:///s/data-1"
     assert "outputs" not in found  # what lies there is told by the manifest there
@@ -47,7 +49,7 @@ def test_a_rerun_reads_what_the_original_read(database):
 def test_a_result_that_is_gone_is_told(database):
     done(database, "data")
     with pytest.raises(ReproError, match="gone from the store: file:///s/model-0"):
-        verify.start(database, Marks(), [done(database, "model", ["data"])], "me")
+        reruns.start(database, Marks(), [done(database, "model", ["data"])], "me")
 
 
 def test_one_run_has_one_rerun_at_a_time(database):
@@ -91,10 +93,10 @@ def test_only_done_runs_are_chosen(database):
         done(database, name)
     runs.submit(database, [runs.document("d", {"stage": "train"}, "f", [], [])])
     runs.rerun(database, queries.run(database, "a"), {})
-    assert [run["_id"] for run in verify.choose(database, [])] == ["a", "b", "c"]
-    assert len(verify.choose(database, [], "train", 2)) == 2
-    assert verify.choose(database, [], "export") == []
+    assert [run["_id"] for run in reruns.choose(database, [])] == ["a", "b", "c"]
+    assert len(reruns.choose(database, [], "train", 2)) == 2
+    assert reruns.choose(database, [], "export") == []
     with pytest.raises(ReproError, match="d is pending"):
-        verify.choose(database, ["a", "d"])
+        reruns.choose(database, ["a", "d"])
     with pytest.raises(ReproError, match=r"a\.verify is pending"):
-        verify.choose(database, [r"a.verify"])
+        reruns.choose(database, [r"a.verify"])

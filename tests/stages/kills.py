@@ -8,7 +8,6 @@ threads and ranks, and dies at one of them: while it computes, copies, writes a 
 it, drops an old one, or writes its outputs. Of several ranks sometimes only the one dies that made the call.
 """
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -21,13 +20,17 @@ from pathlib import Path
 
 import safetensors.torch
 
-from stages import alone, checkpoints, files, optim
-from stages.errors import RankError, Stopped
-from stages.run import OWN_FILES, Run
-from worker import warm
+from repro.stages import files
+from repro.stages.errors import RankError, Stopped
+from repro.stages.run import OWN_FILES, Run
+from repro.stages.running import checkpoints
+from repro.stages.running.resume import CHECKPOINTS
+from repro.stages.running.standalone import Options, run_alone
+from repro.stages.training import optimizer
+from repro.worker.process import fork_server
 
 MOMENTS = [
-    (optim, "update", "step"),
+    (optimizer, "update", "step"),
     (checkpoints, "_copied", "copy"),
     (safetensors.torch, "save_file", "write"),
     (files, "sync", "sync"),
@@ -75,10 +78,7 @@ def attempt(path, root, at=0, number=signal.SIGKILL, whole=True):
             os.dup2(handle, 1)
             os.dup2(handle, 2)
             strike = Strike(at, number, whole, os.open(told, os.O_WRONLY | os.O_CREAT))
-            options = argparse.Namespace(
-                config=path, conf=None, set=[], name=None, root=root, allow_unknown=False, hermetic=True, resume=True
-            )
-            alone.run_alone("train", options)
+            run_alone(path, Options(root=root, hermetic=True, resume=True))
             (root / "calls").write_text(str(strike.count.value))
             code = 0
         except RankError as error:
@@ -105,7 +105,7 @@ def bytes_of(folder):
 
 def main():
     root, kills, seed, config = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4])
-    warm._preload()  # once here, as a worker does, instead of in every attempt
+    fork_server._preload()  # once here, as a worker does, instead of in every attempt
     paths = {name: root / f"{name}.json" for name in ("calm", "struck")}
     for path in paths.values():
         path.write_text(json.dumps(config))
@@ -124,7 +124,7 @@ def main():
         found = bytes_of(root / "struck")
         unequal += [key for key in calm.keys() | found.keys() if calm.get(key) != found.get(key)]
         shutil.rmtree(root / "struck")
-        assert code or not list((root / alone.CHECKPOINTS).iterdir())
+        assert code or not list((root / CHECKPOINTS).iterdir())
     resumed = (root / "struck.log").read_text().count("going on from the checkpoint")
     print(json.dumps({"ends": ends, "struck": struck, "unequal": unequal, "resumed": resumed, "calls": calls}))
 

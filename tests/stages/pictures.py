@@ -1,6 +1,5 @@
 """Images on disk and stages run on them, for the tests of the first two stages."""
 
-import argparse
 import io
 import json
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from stages import alone
-from stages.run import OWN_FILES
+from repro.stages.run import OWN_FILES
+from repro.stages.running.standalone import Options, run_alone
 
 
 def png(seed: int, height: int = 6, width: int = 6, mode: str = "L") -> bytes:
@@ -36,10 +35,7 @@ def run_stage(work: Path, name: str, **config: Any) -> Path:
     """Run one config without a queue, in `work`/runs; its folder."""
     path = work / f"{name}.json"
     path.write_text(json.dumps(config))
-    options = argparse.Namespace(
-        config=path, conf=None, set=[], name=None, root=work / "runs", allow_unknown=False, hermetic=False, resume=False
-    )
-    return alone.run_alone(config["stage"], options)
+    return run_alone(path, Options(root=work / "runs"))
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -8,7 +8,8 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from stages import alone, registry
+from repro.stages.running import arguments as command_line
+from repro.stages.source import registry
 from tests import sample
 
 
@@ -28,7 +29,7 @@ def go(lab, tmp_path, monkeypatch, capsys):
         (tmp_path / f"{name}.json").write_text(text)
         code = 0
         try:
-            alone.main(stage, ["-c", f"{name}.json", *arguments])
+            command_line.main(stage, ["-c", f"{name}.json", *arguments])
         except SystemExit as leaving:
             code = leaving.code
         return code, *capsys.readouterr()
@@ -144,7 +145,7 @@ def test_a_source_that_is_missing_or_not_finished(go, tmp_path):
         ({"chanels": 4}, (), ["model.json", 'reads "chanels"; did you mean "channels"?']),
         ({}, ("--set", "chanels=4"), ["model.json", 'did you mean "channels"?']),
         ({"channels": "4"}, (), ["model.json", '"channels": expected an integer']),
-        ({"stage": "train"}, (), ["model.json", "python -m stages.train"]),
+        ({"stage": "train"}, (), ["model.json", "repro run model.json"]),
         ({"stage": "sam\nple"}, (), ["model.json"]),
         ({"seed": 1.0}, (), ['"seed": expected an integer']),
         ('{"stage": "sample",}', (), ["model.json:1:20: broken JSON"]),
@@ -187,14 +188,14 @@ def test_a_built_in_name_cannot_be_taken(monkeypatch):
     monkeypatch.setattr(registry, "entry_points", lambda group: [mine])
     sample.forget()
     try:
-        assert registry.available()["train"] == "stages.train:train"
+        assert registry.available()["train"] == "repro.stages.train:train"
     finally:
         sample.forget()
 
 
 def test_a_broken_config_in_a_real_process_is_one_line(tmp_path):
     (tmp_path / "broken.json").write_text('{"stage": "train"\n "lr": 1}')
-    command = [sys.executable, "-m", "stages.train", "-c", "broken.json"]
+    command = [sys.executable, "-m", "repro.stages.train", "-c", "broken.json"]
     environment = sample.environment(tmp_path)
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2

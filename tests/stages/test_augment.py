@@ -3,8 +3,8 @@ import json
 import pytest
 from PIL import Image
 
-from stages.errors import ConfigError, StageError
-from stages.stream import Stream
+from repro.stages.errors import ConfigError, StageError
+from repro.stages.images.stream import Stream
 from tests.stages.pictures import files_of, run_stage, two_classes, write
 
 STRENGTHS = {"rotation": 10, "shift": 0.1, "flip_horizontal": 0.5, "noise": 0.05}

@@ -1,6 +1,5 @@
 """Checkpoints: a training that is killed at any moment ends with the bytes of one that never was."""
 
-import argparse
 import json
 import os
 import signal
@@ -13,11 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages import alone, checkpoints, provenance
-from stages.checkpoints import Checkpoints
-from stages.errors import ConfigError, Stopped
-from stages.params import Params
-from stages.run import Run
+from repro.stages.errors import ConfigError, Stopped
+from repro.stages.params import Params
+from repro.stages.run import Run
+from repro.stages.running import checkpoints
+from repro.stages.running.checkpoints import Checkpoints
+from repro.stages.running.resume import CHECKPOINTS
+from repro.stages.running.standalone import Options, run_alone
+from repro.stages.source import modules, provenance
 from tests.stages.patterns import dataset, write_patterns
 from tests.stages.pictures import files_of
 
@@ -80,16 +82,16 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes_on_cards(work, variant
 
 
 class Process:
-    """`python -m stages.train` in a folder, in a process of its own."""
+    """`python -m repro.stages.train` in a folder, in a process of its own."""
 
     def __init__(self, work, name, *more, **config):
         (work / f"{name}.json").write_text(json.dumps(TINY | config))
-        words = [sys.executable, "-m", "stages.train", "-c", f"{name}.json", *more]
+        words = [sys.executable, "-m", "repro.stages.train", "-c", f"{name}.json", *more]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         self.process = subprocess.Popen(
             words, cwd=work, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.checkpoints = work / "runs" / alone.CHECKPOINTS / name
+        self.checkpoints = work / "runs" / CHECKPOINTS / name
 
     def wait_for_a_checkpoint(self):
         while not checkpoints.steps_in(self.checkpoints):
@@ -135,7 +137,7 @@ def test_a_stage_that_makes_no_checkpoint_is_ended_at_once(work):
 
 def run_with(folder, fingerprint="a", saved=lambda step: None):
     """A run whose checkpoints lie in this folder."""
-    return Run("x", Params({}), {}, folder, checkpoints=Checkpoints(folder, fingerprint, "stages", saved))
+    return Run("x", Params({}), {}, folder, checkpoints=Checkpoints(folder, fingerprint, modules.OURS, saved))
 
 
 def save(folder, *steps, **facts):
@@ -195,7 +197,7 @@ def test_a_changed_line_of_code_changes_its_digest(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "some_stage.py").write_text("def stage(run): pass\n")
     before = provenance.digest("some_stage")
-    assert before != provenance.digest("stages")
+    assert before != provenance.digest(modules.OURS)
     (tmp_path / "other.py").write_text("")  # beside a module, not of it
     assert provenance.digest("some_stage") == before
     (tmp_path / "some_stage.py").write_text("import other\n\ndef stage(run): pass\n")
@@ -214,7 +216,7 @@ def test_one_that_cannot_be_written_does_not_end_the_run(tmp_path, capsys):
 
 
 def test_when_they_are_due(tmp_path):
-    found = Checkpoints(tmp_path, "a", "stages")
+    found = Checkpoints(tmp_path, "a", modules.OURS)
     assert [step for step in range(1, 8) if found.due(step, 3)] == [3, 6]
     assert not found.due(1)
     found._next = 0.0
@@ -231,7 +233,7 @@ def test_when_they_are_due(tmp_path):
 
 def test_one_that_is_dear_is_made_seldom(tmp_path, monkeypatch):
     """Whatever one costs: a share of the time, and not a fixed cadence."""
-    found, now = Checkpoints(tmp_path, "a", "stages"), [1000.0]
+    found, now = Checkpoints(tmp_path, "a", modules.OURS), [1000.0]
     monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
 
     def slowly(*arguments):
@@ -248,9 +250,7 @@ def test_one_that_is_dear_is_made_seldom(tmp_path, monkeypatch):
 def resume(work, name, **config):
     path = work / f"{name}.json"
     path.write_text(json.dumps(TINY | config))
-    options = {"config": path, "root": work / "runs", "resume": True}
-    rest = dict.fromkeys(("conf", "name", "hermetic", "allow_unknown"))
-    return alone.run_alone("train", argparse.Namespace(**options, **rest, set=[]))
+    return run_alone(path, Options(root=work / "runs", resume=True))
 
 
 def test_resume_of_what_was_never_begun_begins_and_never_touches_what_is_finished_or_another_config(work):

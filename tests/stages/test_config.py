@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from stages import config as configs
-from stages.errors import ConfigError
+from repro.stages import config as configs
+from repro.stages.errors import ConfigError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 INTEGER = st.integers(-(2**63), 2**63 - 1)

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from stages.dataset import Dataset
-from stages.errors import StageError
+from repro.stages.errors import StageError
+from repro.stages.images.dataset import Dataset
 
 METADATA = {
     "shape": [4, 2, 3, 1],

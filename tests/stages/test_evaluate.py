@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from stages import evaluate
-from stages.errors import StageError
-from stages.run import MANIFEST
+from repro.stages import evaluate
+from repro.stages.errors import StageError
+from repro.stages.run import MANIFEST
 from tests.stages.patterns import CLASSES, dataset, write_patterns
 from tests.stages.pictures import files_of, run_stage
 

@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
-import stages
-from stages import export, models
-from stages.errors import StageError
-from stages.params import Params
-from stages.run import Run
+from repro.stages import export
+from repro.stages.errors import StageError
+from repro.stages.images import models
+from repro.stages.params import Params
+from repro.stages.run import Run
 
 pytest.importorskip("onnxruntime")
+
+CODE = Path(export.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +75,15 @@ def test_the_description_goes_along(exported):
 
 
 def test_the_same_bytes_from_code_that_lies_elsewhere(model, exported, tmp_path):
-    code = Path(stages.__file__).parent
-    shutil.copytree(code, tmp_path / "elsewhere" / "stages", ignore=shutil.ignore_patterns("__pycache__"))
-    moved = tmp_path / "elsewhere" / "stages" / "models.py"
+    package = tmp_path / "elsewhere" / "repro"
+    shutil.copytree(CODE, package / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(CODE.parent / "__init__.py", package)
+    moved = package / "stages" / "images" / "models.py"
     moved.write_text("# A line more, so that line numbers differ too.\n" + moved.read_text())
     (tmp_path / "out").mkdir()
     call = (
-        "import sys, pathlib as p; from stages import export; from stages.params import Params; "
-        "from stages.run import Run; print(export.__file__); "
+        "import sys, pathlib as p; from repro.stages import export; from repro.stages.params import Params; "
+        "from repro.stages.run import Run; print(export.__file__); "
         "export.export(Run('other', Params({}), {'m': p.Path(sys.argv[1])}, p.Path(sys.argv[2])))"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "elsewhere"), "PYTHONHASHSEED": "5"}
@@ -95,7 +98,7 @@ def test_the_same_bytes_from_code_that_lies_elsewhere(model, exported, tmp_path)
 @pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])
 def test_no_file_says_where_it_was_made(exported, name):
     data = (exported[0] / name).read_bytes()
-    for trace in (str(Path(stages.__file__).parents[1]), "site-packages", ".py", "stack_trace"):
+    for trace in (str(CODE.parent), str(CODE.resolve().parent), "site-packages", ".py", "stack_trace"):
         assert trace.encode() not in data, trace
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import files
+from repro.stages import files
 
 BODIES = [bytes([number]) * 300_000 for number in range(8)]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import StageError
-from stages.execution import execute
-from stages.params import Params
-from stages.run import Run
+from repro.stages.errors import StageError
+from repro.stages.params import Params
+from repro.stages.run import Run
+from repro.stages.running.execution import execute
 from tests import sample
 
 ACTIONS = """

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages import images
-from stages.errors import StageError
+from repro.stages.errors import StageError
+from repro.stages.images import reader
 from tests.stages.pictures import files_of, metadata_of, png, run_stage, two_classes, write
 
 
@@ -164,7 +164,7 @@ def test_16_bit_rgb_is_refused_though_pillow_would_cut_it():
     content = b"\x89PNG\r\n\x1a\n" + header + block(b"IDAT", zlib.compress(bytes(7))) + block(b"IEND", b"")
     assert Image.open(io.BytesIO(content)).mode == "RGB"
     with pytest.raises(StageError, match="over 8 bits"):
-        images.decode(content, "deep.png", 3)
+        reader.decode(content, "deep.png", 3)
 
 
 def test_an_image_of_another_size_is_named(data, tmp_path):
@@ -259,17 +259,17 @@ def test_chunks_are_bounded(monkeypatch):
             self.asked.append(len(paths))
             return [path.encode() for path in paths]
 
-    monkeypatch.setattr(images, "CHUNK_FILES", 3)
-    monkeypatch.setattr(images, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(reader, "CHUNK_FILES", 3)
+    monkeypatch.setattr(reader, "CHUNK_BYTES", 100)
     fs = Fs()
-    entries = [images.Entry(str(i), size, fs, str(i)) for i, size in enumerate([1, 1, 1, 1, 99, 1, 200, 1])]
-    assert [content for _, content in images.read(entries)] == [str(i).encode() for i in range(8)]
+    entries = [reader.Entry(str(i), size, fs, str(i)) for i, size in enumerate([1, 1, 1, 1, 99, 1, 200, 1])]
+    assert [content for _, content in reader.read(entries)] == [str(i).encode() for i in range(8)]
     assert fs.asked == [3, 2, 1, 1, 1]
 
 
 def test_a_file_that_vanished_is_named(data, tmp_path):
     write(data, ["images/a/1.png"])
-    entries = images.find("images/a/*", str(data))
+    entries = reader.find("images/a/*", str(data))
     (data / "images/a/1.png").unlink()
     with pytest.raises(StageError, match=r"images/a/1\.png: listed, but"):
-        list(images.read(entries))
+        list(reader.read(entries))

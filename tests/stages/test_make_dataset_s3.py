@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages import alone, images
+from repro.stages.images import reader
+from repro.stages.running import arguments as command_line
 from tests.chaos.proxy import HttpFaults
 from tests.s3 import Server
 
@@ -40,7 +41,7 @@ def test_from_s3_it_lists_once_and_gives_the_same_bytes(ceph, folder, tmp_path, 
         found = {}
         for place, data in (("s3", f"s3://{bucket}/raw"), ("local", str(folder))):
             monkeypatch.setenv("REPRO_DATA", data)
-            alone.main("make_dataset", ["-c", str(tmp_path / "data.json"), "--root", str(tmp_path / place)])
+            command_line.main("make_dataset", ["-c", str(tmp_path / "data.json"), "--root", str(tmp_path / place)])
             found[place] = {p.name: p.read_bytes() for p in Path(tmp_path / place / "data").glob("[dm]*")}
         listings = [path for _, _, path in proxy.struck if "list-type=2" in path]
         reads = [path for _, _, path in proxy.struck if path.endswith(".png")]
@@ -60,8 +61,8 @@ def test_what_is_held_at_once_is_bounded(monkeypatch):
             return [b"x"] * len(paths)
 
     fs = Fs()
-    small = [images.Entry(str(number), 10, fs, str(number)) for number in range(1000)]
-    large = [images.Entry(str(number), images.CHUNK_BYTES // 2, fs, str(number)) for number in range(10)]
-    assert len(list(images.read(small + large))) == 1010
-    assert max(held) == images.CHUNK_FILES
+    small = [reader.Entry(str(number), 10, fs, str(number)) for number in range(1000)]
+    large = [reader.Entry(str(number), reader.CHUNK_BYTES // 2, fs, str(number)) for number in range(10)]
+    assert len(list(reader.read(small + large))) == 1010
+    assert max(held) == reader.CHUNK_FILES
     assert max(held[-4:]) == 2

@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from stages import models
-from stages.errors import StageError
-from stages.params import Params
-from stages.run import Run
+from repro.stages.errors import StageError
+from repro.stages.images import models
+from repro.stages.params import Params
+from repro.stages.run import Run
 
 SHAPE = (8, 8, 1)
 

@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from stages.errors import ConfigError, StageError
-from stages.params import Params, check_keys, known_keys
+from repro.stages.errors import ConfigError, StageError
+from repro.stages.params import Params
+from repro.stages.source.keys import check_keys, known_keys
 
 
 def test_every_read_is_recorded_with_its_value_and_whether_it_was_a_default():

@@ -6,8 +6,8 @@ import json
 import pytest
 from PIL import Image
 
-from stages.errors import StageError
-from stages.run import MANIFEST
+from repro.stages.errors import StageError
+from repro.stages.run import MANIFEST
 from tests.stages.patterns import pattern
 from tests.stages.pictures import files_of, run_stage
 

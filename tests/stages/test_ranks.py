@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages import ranks, registry
-from stages.errors import StageError
-from stages.params import Params
-from stages.run import Run
+from repro.stages.errors import StageError
+from repro.stages.params import Params
+from repro.stages.run import Run
+from repro.stages.running import ranks
+from repro.stages.source import registry
 from tests.stages.patterns import dataset, write_patterns
 from tests.stages.pictures import files_of
 
@@ -35,7 +36,7 @@ def work(tmp_path_factory):
 def train(work, name, **config):
     """In a process of its own, which forks its ranks."""
     (work / f"{name}.json").write_text(json.dumps(SMALL | config))
-    words = [sys.executable, "-m", "stages.train", "-c", f"{name}.json"]
+    words = [sys.executable, "-m", "repro.stages.train", "-c", f"{name}.json"]
     done = subprocess.run(
         words, cwd=work, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
     )

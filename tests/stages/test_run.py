@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from stages import determinism, registry
-from stages.errors import StageError
-from stages.execution import execute
-from stages.params import Params
-from stages.run import OWN_FILES, Run
+from repro.stages.errors import StageError
+from repro.stages.params import Params
+from repro.stages.run import OWN_FILES, Run
+from repro.stages.running import determinism
+from repro.stages.running.execution import execute
+from repro.stages.source import registry
 
 ESCAPES = ["../x", "/tmp/x", "a/../../x", "a/../x", "..", *OWN_FILES, *(f"./{name}" for name in OWN_FILES)]
 
@@ -203,8 +204,8 @@ def test_the_environment_has_no_say():
     """Numbers drawn, threads of torch and of BLAS, and cuBLAS's workspace, in a process set up otherwise."""
     code = """
 import os, random, numpy, torch
-from stages.determinism import apply
-from stages.params import Params
+from repro.stages.running.determinism import apply
+from repro.stages.params import Params
 from threadpoolctl import threadpool_info
 apply(Params({}))
 drawn = random.random(), float(numpy.random.rand()), torch.rand(1).item()
@@ -222,8 +223,8 @@ def test_a_library_that_is_loaded_after_another_run_has_no_say_either():
     pytest.importorskip("sklearn")
     code = """
 from threadpoolctl import threadpool_info
-from stages.determinism import apply
-from stages.params import Params
+from repro.stages.running.determinism import apply
+from repro.stages.params import Params
 apply(Params({}))
 apply(Params({}))
 before = {pool["filepath"] for pool in threadpool_info()}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from stages.errors import StageError
-from stages.operations import Augmentation
-from stages.stream import Stream
+from repro.stages.errors import StageError
+from repro.stages.images.stream import Stream
+from repro.stages.images.transforms import Augmentation
 
 EVERYTHING = {
     "rotation": 30.0, "shift": 0.2, "scale": 0.2, "flip_horizontal": 0.5, "flip_vertical": 0.5,

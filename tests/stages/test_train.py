@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages import models, optim, registry
-from stages.errors import ConfigError, StageError
-from stages.run import MANIFEST
+from repro.stages.errors import ConfigError, StageError
+from repro.stages.images import models
+from repro.stages.run import MANIFEST
+from repro.stages.source import registry
+from repro.stages.training import optimizer
 from tests.stages.patterns import dataset, model, write_patterns
 from tests.stages.pictures import files_of, run_stage
 
@@ -40,9 +42,9 @@ def test_every_arch_learns(work, arch):
 
 
 def test_every_optimizer_and_schedule_learns(work):
-    for number, (optimizer, schedule) in enumerate(zip(optim.OPTIMIZERS, optim.SCHEDULES, strict=True)):
-        lr = 0.05 if optimizer == "sgd" else 3e-3
-        folder = model(work, f"variant{number}", optimizer=optimizer, schedule=schedule, lr=lr, weight_decay=1e-4)
+    for number, (name, schedule) in enumerate(zip(optimizer.OPTIMIZERS, optimizer.SCHEDULES, strict=True)):
+        lr = 0.05 if name == "sgd" else 3e-3
+        folder = model(work, f"variant{number}", optimizer=name, schedule=schedule, lr=lr, weight_decay=1e-4)
         assert float(rows(folder)[-1]["train_loss"]) < float(rows(folder)[0]["train_loss"])
 
 
@@ -154,21 +156,21 @@ def test_parts_of_a_batch_add_up_to_the_whole_batch(work):
 def test_clipping_holds_the_norm():
     weights = torch.nn.Linear(3, 1)
     weights.weight.grad, weights.bias.grad = torch.full((1, 3), 100.0), torch.zeros(1)
-    optimizer = torch.optim.SGD(weights.parameters(), 1.0)
+    steps = torch.optim.SGD(weights.parameters(), 1.0)
     before = weights.weight.detach().clone()
-    optim.update({"clip": 0.5}, weights, optimizer, 1.0)
+    optimizer.update({"clip": 0.5}, weights, steps, 1.0)
     assert float((weights.weight.detach() - before).norm()) == pytest.approx(0.5, rel=1e-3)
 
 
 def test_the_average_follows_the_weights():
     model = torch.nn.Linear(1, 1, bias=False)
-    assert optim.average({}, model) is None
-    average = optim.average({"ema": 0.9}, model)
+    assert optimizer.average({}, model) is None
+    average = optimizer.average({"ema": 0.9}, model)
     torch.nn.init.constant_(average.weight, 0.0)
     torch.nn.init.constant_(model.weight, 1.0)
-    optim.follow({"ema": 0.9}, average, model, 0)
+    optimizer.follow({"ema": 0.9}, average, model, 0)
     assert average.weight.item() == pytest.approx(0.9)  # at first it keeps a tenth only
-    optim.follow({"ema": 0.9}, average, model, 10_000)
+    optimizer.follow({"ema": 0.9}, average, model, 10_000)
     assert average.weight.item() == pytest.approx(0.91)
 
 
@@ -188,13 +190,13 @@ def test_compiled_it_gives_the_same_bytes_again(work):
 
 
 def test_rates():
-    assert optim.rate({"lr": 1.0, "schedule": "constant"}, 99, 100) == 1.0
-    assert optim.rate({"lr": 1.0, "schedule": "cosine"}, 0, 100) == 1.0
-    assert optim.rate({"lr": 1.0, "schedule": "cosine"}, 50, 100) == pytest.approx(0.5)
-    steps = [optim.rate({"lr": 1.0, "schedule": "step", "lr_every": 0.5}, step, 100) for step in (0, 49, 50, 99)]
+    assert optimizer.rate({"lr": 1.0, "schedule": "constant"}, 99, 100) == 1.0
+    assert optimizer.rate({"lr": 1.0, "schedule": "cosine"}, 0, 100) == 1.0
+    assert optimizer.rate({"lr": 1.0, "schedule": "cosine"}, 50, 100) == pytest.approx(0.5)
+    steps = [optimizer.rate({"lr": 1.0, "schedule": "step", "lr_every": 0.5}, step, 100) for step in (0, 49, 50, 99)]
     assert steps == [1.0, 1.0, 0.1, 0.1]
-    assert math.isclose(optim.rate({}, 0, 1), 3e-3)
+    assert math.isclose(optimizer.rate({}, 0, 1), 3e-3)
     warm = {"lr": 1.0, "warmup": 4}
-    assert [optim.rate(warm, step, 104) for step in (0, 1, 3, 4)] == [0.25, 0.5, 1.0, 1.0]
-    assert optim.rate(warm, 54, 104) == pytest.approx(0.5)
-    assert optim.rate(warm | {"schedule": "constant"}, 103, 104) == 1.0
+    assert [optimizer.rate(warm, step, 104) for step in (0, 1, 3, 4)] == [0.25, 0.5, 1.0, 1.0]
+    assert optimizer.rate(warm, 54, 104) == pytest.approx(0.5)
+    assert optimizer.rate(warm | {"schedule": "constant"}, 103, 104) == 1.0

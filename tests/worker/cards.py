@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from worker.cards import Card, Load
+from repro.worker.gpus import Card, Load
 
 
 @dataclass

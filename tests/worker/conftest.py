@@ -2,16 +2,16 @@
 
 import pytest
 
-from scheduler import runs
-from stages import config as configs
-from stages import registry
+from repro.scheduler import runs
+from repro.stages import config as configs
+from repro.stages.source import registry
+from repro.worker.attempt.executor import Executor
+from repro.worker.loop import Options, Worker
+from repro.worker.process.fork_client import Interpreter
+from repro.worker.slots import Slots
+from repro.worker.store.store import Store
 from tests import toy
 from tests.worker.cards import Fixed
-from worker.execute import Executor
-from worker.interpreter import Interpreter
-from worker.loop import Options, Worker
-from worker.slots import Slots
-from worker.storage import Store
 
 
 @pytest.fixture(scope="session")

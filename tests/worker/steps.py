@@ -112,11 +112,11 @@ def _started(call):
 
 
 def main():
-    from repro.main import main as repro
-    from scheduler import runs
-    from worker.execute import Attempt, Executor
-    from worker.loop import Worker
-    from worker.storage import Store
+    from repro.cli import main as repro
+    from repro.scheduler import runs
+    from repro.worker.attempt.executor import Attempt, Executor
+    from repro.worker.loop import Worker
+    from repro.worker.store.store import Store
 
     if "FAKETIME" in os.environ:  # libfaketime 0.9.10 breaks the call by which Python sleeps, but not this one
         time.sleep = lambda seconds: select.select([], [], [], seconds)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from worker.cache import CHECKED, Cache
+from repro.worker.store.cache import CHECKED, Cache
 
 FETCHER = """
 import sys, time
 from pathlib import Path
-from worker.cache import Cache
+from repro.worker.store.cache import Cache
 folder, sha256, link, source, calls, hang = sys.argv[1:]
 
 def fetch(path):

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from repro.worker.gpus import Load, Nvml
 from tests.worker.test_worker import wait_for
-from worker.cards import Load, Nvml
 
 GIB = 1 << 30
 TELL = """
 import dataclasses, json, sys
-from worker.cards import Nvml
+from repro.worker.gpus import Nvml
 found = Nvml()
 loads = {card.uuid: found.load(card.uuid) for card in found.cards()}
 told = {uuid: load and dataclasses.asdict(load) for uuid, load in loads.items()}

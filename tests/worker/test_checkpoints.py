@@ -12,14 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from scheduler import rebuild, runs
-from stages import config as configs
-from stages.checkpoints import FACTS, STATE, name_of
+from repro.scheduler import runs
+from repro.stages import config as configs
+from repro.stages.running.checkpoints import FACTS, STATE, name_of
+from repro.worker import loop
+from repro.worker.audit import store_recovery
+from repro.worker.audit.garbage import Collector
+from repro.worker.store import checkpoint_store
+from repro.worker.store.checkpoint_store import Uploader
 from tests.stages.patterns import write_patterns
 from tests.worker.test_worker import wait_for
-from worker import checkpoints, loop
-from worker.checkpoints import Uploader
-from worker.collect import Collector
 
 ROOT = Path(__file__).parents[2]
 MODEL = {"stage": "train", "source": "data", "arch": "mlp", "hidden": 8, "batch_size": 8, "epochs": 4}
@@ -76,7 +78,7 @@ class Scene:
 
     def whole(self, name):
         """The steps of the whole checkpoints that a run's attempts left in the store."""
-        marks = (self.bench.folder / "store").glob(f"{name}-*/checkpoints/*/{checkpoints.WHOLE}")
+        marks = (self.bench.folder / "store").glob(f"{name}-*/checkpoints/*/{checkpoint_store.WHOLE}")
         return sorted(int(mark.parent.name) for mark in marks)
 
 
@@ -195,9 +197,9 @@ def test_gc_removes_what_is_dead_and_leaves_what_the_next_attempt_needs(scene):
 
     checkpoints_of_done = Path(bench.get("data")["location"].removeprefix("file://")) / "checkpoints" / name_of(7)
     checkpoints_of_done.mkdir(parents=True)
-    for name in (STATE, FACTS, checkpoints.WHOLE):
+    for name in (STATE, FACTS, checkpoint_store.WHOLE):
         (checkpoints_of_done / name).write_text("{}")
-    assert rebuild.plan(scene.db, bench.store, checksums=True).problems == []
+    assert store_recovery.plan(scene.db, bench.store, checksums=True).problems == []
     bench.work()
     assert scene.resumed_at("checkpoint-whole")
     found = {leftover.location: leftover.why for leftover in collector.plan()}
@@ -231,7 +233,7 @@ def store(request, bench):
 def fetched(store, tmp_path, *attempts):
     """What the next attempt is handed, by step, and what it is told."""
     told, folder = [], tmp_path / f"fetched-{len(list(tmp_path.iterdir()))}"
-    checkpoints.fetch(store, attempts, folder, told.append)
+    checkpoint_store.fetch(store, attempts, folder, told.append)
     found = {int(p.name): (p / STATE).read_text()[:1] for p in folder.iterdir()} if folder.exists() else {}
     shutil.rmtree(folder, ignore_errors=True)
     store.cache.evict(1 << 60)  # what was fetched once would not be fetched again
@@ -243,7 +245,7 @@ def test_the_newest_whole_one_of_the_newest_attempt_that_has_any(store, tmp_path
     stage = Stage(tmp_path / "stage")
     for step, text, location in ((5, "a", first), (9, "b", first), (3, "c", second)):
         stage.leave(step, text)
-        checkpoints.push(store, location, stage.folder, step)
+        checkpoint_store.push(store, location, stage.folder, step)
     assert fetched(store, tmp_path, third) == ({}, [])
     assert fetched(store, tmp_path, third, second, first) == ({3: "c"}, [])
     assert fetched(store, tmp_path, third, first) == ({9: "b"}, [])
@@ -257,7 +259,7 @@ def test_one_that_is_not_as_recorded_means_the_one_before(store, tmp_path):
     stage = Stage(tmp_path / "stage")
     for step in (1, 2, 3):
         stage.leave(step, str(step))
-        checkpoints.push(store, location, stage.folder, step)
+        checkpoint_store.push(store, location, stage.folder, step)
 
     def spoil(step, name, data):
         key = f"model-{'a' * 8}/checkpoints/{name_of(step)}/{name}"
@@ -270,7 +272,7 @@ def test_one_that_is_not_as_recorded_means_the_one_before(store, tmp_path):
     assert found == {2: "2"}
     assert "a file has changed in the store" in told[0]
     spoil(2, FACTS, None)
-    spoil(1, checkpoints.WHOLE, b"{")
+    spoil(1, checkpoint_store.WHOLE, b"{")
     found, told = fetched(store, tmp_path, location)
     assert found == {}
     assert len(told) == 3
@@ -287,8 +289,8 @@ def test_the_uploader_pushes_what_is_new_and_drops_what_is_old(store, tmp_path):
         wait_for(lambda step=step: pushed and pushed[-1]["step"] == step)
     uploader.end()
     assert [told["step"] for told in pushed] == [2, 3, 4]
-    assert [place.rpartition("/")[2] for place in checkpoints.all_of(store, location)] == [name_of(3), name_of(4)]
-    checkpoints.clear(store, location)
+    assert [place.rpartition("/")[2] for place in checkpoint_store.all_of(store, location)] == [name_of(3), name_of(4)]
+    checkpoint_store.clear(store, location)
     assert store.contents(location) == []
 
 

@@ -7,11 +7,12 @@ import time
 import pytest
 from botocore.session import Session
 
-from scheduler import rebuild, runs
-from stages.errors import ReproError
-from worker.collect import Collector
-from worker.collect import _path as local_path
-from worker.execute import bounded
+from repro.scheduler import runs
+from repro.stages.errors import ReproError
+from repro.worker.attempt.executor import bounded
+from repro.worker.audit import store_recovery
+from repro.worker.audit.garbage import Collector
+from repro.worker.audit.garbage import _path as local_path
 
 TOKEN = "0123456789abcdef"
 
@@ -163,7 +164,7 @@ def test_a_removal_takes_the_mark_first(bench, monkeypatch):
     def dies(folder):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("worker.objects.local.shutil.rmtree", dies)
+    monkeypatch.setattr("repro.worker.store.objects.folder.shutil.rmtree", dies)
     with pytest.raises(KeyboardInterrupt):
         bench.store.remove(location)
     assert [path.name for path in local_path(location).iterdir()] == ["config.json"]
@@ -195,9 +196,9 @@ def test_the_queue_is_rebuilt_from_s3(remote):
     chain(bench)
     before = {run["_id"]: run for run in bench.db.runs.find({"state": "done"})}
     bench.db.client.drop_database(bench.db.name)
-    ready = rebuild.plan(bench.db, bench.store, checksums=True)
+    ready = store_recovery.plan(bench.db, bench.store, checksums=True)
     assert ready.problems == []
-    assert rebuild.restore(bench.db, bench.store, ready, bounded) == ["a", "b", "c"]
+    assert store_recovery.restore(bench.db, bench.store, ready, bounded) == ["a", "b", "c"]
     for name, run in before.items():
         for field in ("config", "fingerprint", "location", "outputs", "metrics", "params", "environment", "usage"):
             assert bench.get(name)[field] == run[field], field

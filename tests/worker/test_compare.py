@@ -9,8 +9,8 @@ from PIL import Image
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
-from worker.compare import Finding as F
-from worker.compare import Level, Tolerance, compare_files, verdict
+from repro.worker.audit.result_comparison import Finding as F
+from repro.worker.audit.result_comparison import Level, Tolerance, compare_files, verdict
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scheduler import runs
+from repro.scheduler import runs
 from tests.worker.test_worker import wait_for
 
 

@@ -2,7 +2,7 @@
 
 import json
 
-from stages.run import MANIFEST
+from repro.stages.run import MANIFEST
 
 
 def test_an_undeclared_read_stands_in_the_document_and_beside_the_result(bench):

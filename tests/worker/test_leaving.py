@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scheduler import fleet
-from stages.errors import ReproError
+from repro.scheduler.queue import workers
+from repro.stages.errors import ReproError
 from tests.worker.test_worker import assert_all_gone, wait_for
 
 
@@ -30,7 +30,7 @@ def test_drain_finishes_what_runs_and_claims_no_more(bench, tmp_path):
 
     def drain():
         wait_for(Path(started + ".ready").exists)
-        fleet.drain(bench.db, [worker.name])
+        workers.drain(bench.db, [worker.name])
 
     thread = threading.Thread(target=drain)
     thread.start()
@@ -41,7 +41,7 @@ def test_drain_finishes_what_runs_and_claims_no_more(bench, tmp_path):
 
 def test_a_worker_that_is_not_there_cannot_be_drained(bench):
     with pytest.raises(ReproError, match="no such worker: nobody; there are: none"):
-        fleet.drain(bench.db, ["nobody"])
+        workers.drain(bench.db, ["nobody"])
 
 
 def test_a_worker_leaves_after_its_idle_time_but_not_while_it_works(bench, tmp_path):

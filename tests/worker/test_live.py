@@ -9,14 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from repro.follow import Follower
-from scheduler import logs, metrics, queries
-from scheduler.logs import Piece
-from stages.errors import StageError
+from repro.readers.log_reader import Follower
+from repro.scheduler.live import log_pieces, points
+from repro.scheduler.live.log_pieces import Piece
+from repro.scheduler.queue import queries
+from repro.stages.errors import StageError
+from repro.worker.live.curve_sampler import Curve
+from repro.worker.live.log_cursor import MOST, PIECE, Told
+from repro.worker.prefetch import Prefetcher
 from tests.worker.test_worker import wait_for
-from worker.curve import Curve
-from worker.prefetch import Prefetcher
-from worker.tail import MOST, PIECE, Told
 
 
 def text_of(bench, name, follow=False, lines=None):
@@ -64,11 +65,11 @@ def test_the_figures_of_a_running_run_are_told_once_each(bench):
         try:
             wait_for(lambda: bench.db.metrics.count_documents({}))
             wait_for(lambda: bench.db.logs.count_documents({}))
-            return list(metrics.points(bench.db, queries.run(bench.db, "a")["lease"]["token"]))
+            return list(points.points(bench.db, queries.run(bench.db, "a")["lease"]["token"]))
         finally:
             kill_stage(bench, "a")
 
-    assert beside(bench, watch, lease=1, max_runs=1) == [metrics.Point(1, 2, {"loss": 0.5})]
+    assert beside(bench, watch, lease=1, max_runs=1) == [points.Point(1, 2, {"loss": 0.5})]
 
 
 def test_the_figures_of_a_long_run_are_told_ever_more_seldom():
@@ -136,7 +137,7 @@ def test_a_log_that_grows_faster_than_it_is_told_leaves_a_gap_that_is_shown(benc
     bench.submit("a", "write")
     (run,) = [bench.get("a") | {"state": "running", "lease": {"token": "t"}}]
     for told_piece in (Piece(0, b"a" * 10), Piece(1010, b"c")):
-        logs.append(bench.db, "t", told_piece)
+        log_pieces.append(bench.db, "t", told_piece)
     text = "".join(Follower(bench.db, lambda: bench.store, None).texts(run, follow=False))
     assert text == "a" * 10 + "\n--- 1000 bytes left out ---\nc"
 
@@ -201,7 +202,7 @@ def test_two_workers_on_a_machine_fetch_an_input_once(remote):
     bench.work()
     bench.store.remove(bench.get("source")["location"])
     bench.submit("two", "write", source=["source"], waiting_for=[], text="other")
-    code = "from repro.main import main; main(['worker', '--burst', '--gpus', 'none'])"
+    code = "from repro.cli import main; main(['worker', '--burst', '--gpus', 'none'])"
     environment = os.environ | {
         "REPRO_MONGO_URL": url_of(bench.db),
         "REPRO_STORE": bench.store.url,

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from repro.worker.gpus import Load
+from repro.worker.live.usage_meter import WINDOW, Meter
 from tests.worker.cards import Fixed
 from tests.worker.test_live import beside
 from tests.worker.test_worker import wait_for
-from worker.cards import Load
-from worker.meter import WINDOW, Meter
 
 MIB = 1 << 20
 

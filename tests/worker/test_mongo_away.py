@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from pymongo.errors import AutoReconnect, PyMongoError
 
-from scheduler import embedded, queries, runs
-from scheduler.mongo import connect
-from scheduler.settings import Settings
+from repro.scheduler import runs
+from repro.scheduler.queue import queries
+from repro.scheduler.server import embedded
+from repro.scheduler.server.connection import connect
+from repro.scheduler.settings import Settings
 from tests.worker.conftest import Bench
 from tests.worker.test_worker import wait_for
 

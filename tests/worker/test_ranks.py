@@ -5,8 +5,8 @@ import threading
 import psutil
 import pytest
 
-from scheduler import runs
-from stages import registry
+from repro.scheduler import runs
+from repro.stages.source import registry
 from tests import ranked
 from tests.worker.test_worker import wait_for
 

@@ -12,12 +12,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from scheduler import fleet, queries
-from stages.errors import ConfigError
+from repro.scheduler.queue import queries, workers
+from repro.stages.errors import ConfigError
+from repro.worker.gpus import HIDDEN, Load, foreign, visible
+from repro.worker.slots import Slot, Slots, choose
 from tests.worker.cards import Fixed
 from tests.worker.test_worker import wait_for
-from worker.cards import HIDDEN, Load, foreign, visible
-from worker.slots import Slot, Slots, choose
 
 
 @pytest.mark.parametrize(
@@ -253,17 +253,17 @@ def test_the_processes_of_own_runs_keep_no_card_from_others(bench, tmp_path):
 def test_two_workers_with_one_card_are_both_told(bench):
     """The one that is there already hears it with a heartbeat."""
     here = bench.worker(cards=("GPU-a", "GPU-b"), lease=1)
-    fleet.announce(bench.db, "gone-box:1", ["GPU-b"], 1, lease=0)
+    workers.announce(bench.db, "gone-box:1", ["GPU-b"], 1, lease=0)
     gone = subprocess.Popen(["true"])
     gone.wait()
-    fleet.announce(bench.db, here.name.replace(str(os.getpid()), str(gone.pid)), ["GPU-a"], 1, lease=600)
+    workers.announce(bench.db, here.name.replace(str(os.getpid()), str(gone.pid)), ["GPU-a"], 1, lease=600)
     told = lambda: [text for text in here.report.said if "two workers" in text]  # noqa: E731
     before = []
 
     def another_comes():
         wait_for(lambda: bench.db.workers.count_documents({"_id": here.name}))
         before.extend(told())
-        fleet.announce(bench.db, "box:2", ["GPU-c", "GPU-b"], 1, lease=600)
+        workers.announce(bench.db, "box:2", ["GPU-c", "GPU-b"], 1, lease=600)
         wait_for(told)
         here._interrupt(15, None)
 

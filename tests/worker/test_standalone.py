@@ -6,9 +6,9 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
-from scheduler import embedded, mongod
-from scheduler.mongo import connect
-from scheduler.settings import Settings
+from repro.scheduler.server import embedded, mongod
+from repro.scheduler.server.connection import connect
+from repro.scheduler.settings import Settings
 from tests.worker.conftest import Bench
 
 

@@ -12,13 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import s3fs
 
-from stages import files
-from stages.errors import ReproError, StageError, Unreachable
+from repro.stages import files
+from repro.stages.errors import ReproError, StageError, Unreachable
+from repro.worker.store.objects import SMALL
+from repro.worker.store.objects.any_fsspec import OtherObjects
+from repro.worker.store.objects.s3 import PART
+from repro.worker.store.store import Store
 from tests.disk import small_disk
-from worker.objects import SMALL
-from worker.objects.other import OtherObjects
-from worker.objects.s3 import PART
-from worker.storage import Store
 
 KINDS = ["local", "ceph", "moto", "s3fs", "memory"]
 TOKEN = "0123456789abcdef"
@@ -233,7 +233,7 @@ def test_unfinished_uploads_are_listed_and_dropped(ceph, tmp_path, monkeypatch):
 MOVER = """
 import json, resource, sys
 from pathlib import Path
-from worker.storage import Store
+from repro.worker.store.store import Store
 url, folder, recorded = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
 store = Store.open(url, folder / "home", 10**11)
 store.objects.check()

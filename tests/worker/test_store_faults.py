@@ -5,11 +5,11 @@ import os
 
 import pytest
 
-from stages.errors import Unreachable
+from repro.stages.errors import Unreachable
+from repro.worker.store.objects.s3 import PART
+from repro.worker.store.store import Store
 from tests.chaos.proxy import HttpFaults
 from tests.s3 import Server
-from worker.objects.s3 import PART
-from worker.storage import Store
 
 
 @pytest.fixture(params=["ceph", "moto"])

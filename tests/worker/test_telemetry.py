@@ -14,12 +14,13 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from repro.commands.metrics import QueueCollector, families
-from scheduler import fleet, runs
-from scheduler.figures import Figures
-from stages.errors import Unreachable
+from repro.scheduler import runs
+from repro.scheduler.queue import workers
+from repro.scheduler.queue.gauges import Figures
+from repro.stages.errors import Unreachable
+from repro.worker.live import prometheus
 from tests import toy
 from tests.s3 import _free_range
-from worker import telemetry
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -67,7 +68,7 @@ def worker(settings_environment, database, tmp_path):
 
 def test_a_worker_counts_what_it_does(worker, database):
     submit(database, "lost")
-    fleet.announce(database, "dead", [], 1)
+    workers.announce(database, "dead", [], 1)
     assert runs.claim(database, "dead", [0], lease=0.05)
     submit(database, "good")
     submit(database, "reads", waiting_for=["good"])
@@ -89,10 +90,10 @@ def test_a_worker_counts_what_it_does(worker, database):
 
 
 def test_a_loop_that_does_not_turn_is_not_well():
-    pulse, registry = telemetry.Pulse(), CollectorRegistry()
-    port = telemetry.serve(0, registry, pulse.is_there)
+    pulse, registry = prometheus.Pulse(), CollectorRegistry()
+    port = prometheus.serve(0, registry, pulse.is_there)
     assert get(port, "/healthz") == "ok\n"
-    pulse._at -= telemetry.STUCK
+    pulse._at -= prometheus.STUCK
     with pytest.raises(HTTPError, match="503"):
         get(port, "/healthz")
     pulse.beat()
@@ -104,7 +105,7 @@ def test_a_queue_that_is_away_is_told_to_who_asks():
         def collect(self):
             raise Unreachable("MongoDB can't be reached")
 
-    port = telemetry.serve(0, Away())
+    port = prometheus.serve(0, Away())
     with pytest.raises(HTTPError, match="503") as refused:
         get(port)
     assert refused.value.read() == b"MongoDB can't be reached\n"
@@ -112,7 +113,7 @@ def test_a_queue_that_is_away_is_told_to_who_asks():
 
 
 def test_a_port_that_is_taken_is_one_line(cli, database):
-    port = telemetry.serve(0, CollectorRegistry())
+    port = prometheus.serve(0, CollectorRegistry())
     done = cli("repro-worker", "--burst", "--metrics-port", str(port))
     assert done.returncode == 3
     assert done.stderr.strip().splitlines() == [
@@ -122,10 +123,10 @@ def test_a_port_that_is_taken_is_one_line(cli, database):
 
 def exported():
     """Every name that workers and `repro metrics` may export."""
-    from worker.slots import Slots
+    from repro.worker.slots import Slots
 
     suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "gauge": [""]}
-    told = telemetry.Figures(Slots([], 1)).registry.collect()
+    told = prometheus.Figures(Slots([], 1)).registry.collect()
     names = {family.name + suffix for family in told for suffix in suffixes[family.type]}
     found = Figures({"running": 1}, {("train", 1): 1}, {1: 2.0}, {"ValueError": 1}, 1, 1, 1)
     return names | {family.name for family in families(found)}

@@ -7,10 +7,11 @@ import time
 import pytest
 from pymongo.errors import OperationFailure
 
-from scheduler import queries, runs
-from worker import loop
-from worker.pace import Pace
-from worker.wake import Bell, Waker
+from repro.scheduler import runs
+from repro.scheduler.queue import queries
+from repro.worker import loop
+from repro.worker.polling import Pace
+from repro.worker.wakeup import Bell, Waker
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_a_stream_that_breaks_is_opened_again(bench, monkeypatch):
         return real(db, over)
 
     monkeypatch.setattr(queries, "pending_news", broken_once)
-    monkeypatch.setattr("worker.wake.RETRY", 0.01)
+    monkeypatch.setattr("repro.worker.wakeup.RETRY", 0.01)
     bell = Bell()
     waker = Waker(bench.db, bell, Pace())
     waker.start()

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from repro.worker.attempt.executor import Executor
+from repro.worker.process import fork_server
+from repro.worker.process.fork_client import Interpreter
 from tests.worker.test_worker import wait_for
-from worker import warm
-from worker.execute import Executor
-from worker.interpreter import Interpreter
 
 COLLAPSED = """
 import hashlib
-from worker import warm
+from repro.worker.process import fork_server
 data = bytes(range(256)) * (64 << 12)
 other = [str(number) for number in range(500_000)]
 before = hashlib.sha256(data).hexdigest(), hash(tuple(other))
-warm._collapse()
+fork_server._collapse()
 assert (hashlib.sha256(data).hexdigest(), hash(tuple(other))) == before
 print(next(line for line in open("/proc/self/smaps_rollup") if line.startswith("AnonHugePages")))
 """
@@ -62,8 +62,10 @@ def test_memory_on_huge_pages_holds_what_it_held():
 def test_children_are_forked_before_and_after_the_collapse(bench):
     with Interpreter() as interpreter:
         bench.executor = Executor(bench.store, bench.folder / "home", "", interpreter)
-        for number in range(warm.COLLAPSE_AFTER + 3):
+        for number in range(fork_server.COLLAPSE_AFTER + 3):
             bench.submit(f"r{number:02}", "write", text=str(number))
         bench.work(cpus=2)
     assert {run["state"] for run in bench.db.runs.find()} == {"done"}
-    assert (bench.folder_of(f"r{warm.COLLAPSE_AFTER + 2}") / "text.txt").read_text() == str(warm.COLLAPSE_AFTER + 2)
+    assert (bench.folder_of(f"r{fork_server.COLLAPSE_AFTER + 2}") / "text.txt").read_text() == str(
+        fork_server.COLLAPSE_AFTER + 2
+    )

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from scheduler import runs
+from repro.scheduler import runs
+from repro.worker.attempt import executor
 from tests.processes import is_gone
-from worker import execute
 
 
 def wait_for(condition, seconds=30):
@@ -100,7 +100,7 @@ def test_the_children_of_a_failed_run_wait_and_the_worker_leaves(bench):
 
 
 def test_a_killed_stage_is_the_machines_fault_and_is_tried_again(bench, monkeypatch):
-    monkeypatch.setattr("scheduler.runs.BACKOFF", 0.01)
+    monkeypatch.setattr("repro.scheduler.runs.BACKOFF", 0.01)
     run = bench.run("dying", "dies", options={"max_attempts": 2})
     assert (run["state"], run["attempts"]) == ("failed", 2)
     assert "SIGKILL" in run["error"]["message"]
@@ -244,7 +244,7 @@ def test_the_interpreter_is_replaced_when_it_died(bench):
 
 
 def test_more_outputs_than_a_document_may_list_are_read_from_the_manifest(bench, monkeypatch):
-    monkeypatch.setattr(execute, "MOST_OUTPUTS", 0)
+    monkeypatch.setattr(executor, "MOST_OUTPUTS", 0)
     run = bench.run("a", "write", text="a")
     assert (run["outputs"], run["outputs_total"]["count"], run["outputs_total"]["size"]) == ([], 1, 1)
     manifest = (bench.folder_of("a") / "run.json").read_bytes()

@@ -14,8 +14,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from stages.alone import main
-from stages.errors import StageError
+from repro import StageError, main
 
 PRIMES = (1, 31, 961, 29791, 923521)  # the weights of an n-gram's characters in its hash
 

@@ -1,0 +1,118 @@
+"""The `repro` command: finds the subcommand, imports only that, and turns errors into one line each."""
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from repro.stages.errors import ReproError
+
+# Kept here, not in the commands' modules, so that `repro --help` imports none of them.
+COMMANDS = {
+    "submit": "Submit configs, their sources first.",
+    "worker": "Claim runs and execute them.",
+    "run": "Run one config without a queue.",
+    "status": "The queue at a glance.",
+    "show": "All about runs.",
+    "logs": "What a run has printed; -f follows it.",
+    "diff": "How configs differ.",
+    "losses": "The curves of several runs in one plot.",
+    "clone": "Variations of a config under the next letters.",
+    "tree": "Which configs are near each other.",
+    "breed": "Crosses and mutations of configs.",
+    "evolve": "Generations of runs, bred from the best.",
+    "wait": "Wait until runs have ended.",
+    "cancel": "End runs that have not ended.",
+    "retry": "Put failed or cancelled runs back into the queue.",
+    "hold": "Keep runs from being claimed.",
+    "unhold": "Let held runs be claimed again.",
+    "priority": "Change which runs come first.",
+    "drain": "Let workers finish and leave.",
+    "verify": "Does today's code give the same results?",
+    "golden": "Keep what configs gave; see that they still give it.",
+    "metrics": "The queue's figures, for Prometheus.",
+    "doctor": "Check MongoDB, the store, GPUs, disk and code.",
+    "rebuild": "Rebuild the database from the store.",
+    "gc": "Find, and remove, what nothing needs.",
+    "server": "See or end the embedded MongoDB.",
+}
+
+
+class Lazy(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = getattr(import_module(f"repro.commands.{cmd_name}"), cmd_name)
+        return found
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete names from the table: a Tab imports no command."""
+        found = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Lazy, epilog="Example: repro submit configs/model.json && repro worker --burst")
+@click.version_option(package_name="repro-queue", prog_name="repro")
+def repro() -> None:
+    """Reproducible ML runs on a distributed queue backed by MongoDB."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process; `repro-submit` is `repro submit`, and so on."""
+    _, _, short = Path(sys.argv[0]).name.partition("repro-")
+    words = [*([short] if short in COMMANDS else []), *sys.argv[1:]]
+    code = run(list(words if arguments is None else arguments))
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # its reader has left, or it was closed from the start
+            stream.flush()
+    if "pymongo" in sys.modules:  # its threads would be waited for, half a second on the way out of every command
+        os._exit(code)
+    sys.exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; an error becomes one line on stderr and the exit code that it means."""
+    try:
+        return _call(arguments)
+    except ReproError as error:
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has left; nothing may be flushed to it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _call(arguments: list[str]) -> int:
+    """Call the command; errors of MongoDB's driver become ours, without importing it where it is not used."""
+    try:
+        code: Any = repro.main(arguments, prog_name="repro", standalone_mode=False)
+        sys.stdout.flush()
+    except Exception:
+        if "pymongo" not in sys.modules:
+            raise
+        from repro.scheduler.server.connection import reachable
+
+        with reachable():
+            raise
+    return code if isinstance(code, int) else 0

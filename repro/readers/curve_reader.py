@@ -1,0 +1,103 @@
+"""The curves of what a user names: from folders, from the store, and live from the queue."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from repro.readers.named_configs import Reader, defaults_of_code, is_local, of_file
+from repro.scheduler.configs.comparison import Subject, compare
+from repro.scheduler.configs.spelling import spell
+from repro.scheduler.live import curves
+from repro.scheduler.live.curves import FILE, Curve
+from repro.scheduler.runs import State
+from repro.stages.errors import StageError, Unreachable
+
+if TYPE_CHECKING:
+    from repro.worker.store.store import Store
+
+LONGEST = 60  # characters of a label
+FIELDS = {"config": 1, "params": 1, "metrics": 1, "sources": 1, "state": 1, "lease": 1, "location": 1, "history": 1}
+
+
+@dataclass(frozen=True)
+class Found:
+    """Curves, the label of every run that has one, and what is to be said of those that have none."""
+
+    curves: list[Curve]
+    labels: dict[str, str]
+    missing: list[str]
+    live: bool  # at least one of the runs has not ended
+
+
+class Finder:
+    """Finds the curves of words; a file stands for the run of its name."""
+
+    def __init__(self, reader: Reader, store: "Callable[[], Store]") -> None:
+        self.reader, self._store = reader, store
+
+    def find(self, words: Sequence[str], figures: Sequence[str] = ()) -> Found:
+        """The curves of the figures named, else of the losses.
+
+        Raises:
+            ReproError: a word names nothing.
+            StageError: not one of the runs has a curve.
+        """
+        folders = [word for word in words if is_local(word) and Path(word).is_dir()]
+        others = [word if not is_local(word) else of_file(Path(word)).name for word in words if word not in folders]
+        subjects = self.reader.subjects(folders + others)
+        runs = self._runs([s.name for s in subjects[len(folders) :]])
+        found = {s.name: _of_folder(s.name, Path(f)) for s, f in zip(subjects, folders, strict=False)}
+        found |= {name: self._of_run(run) for name, run in runs.items()}
+        chosen = {name: curves.chosen(of_run, figures) for name, of_run in found.items()}
+        missing = [_no_curve(name, runs.get(name), found[name]) for name, of_run in chosen.items() if not of_run]
+        if len(missing) == len(subjects):
+            raise StageError("; ".join(missing))
+        shown = [subject for subject in subjects if chosen[subject.name]]
+        live = any(run["state"] not in (State.DONE, State.FAILED, State.CANCELLED) for run in runs.values())
+        return Found([c for subject in shown for c in chosen[subject.name]], labels(shown), missing, live)
+
+    def _runs(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        from repro.scheduler.queue import queries
+
+        return {run["_id"]: run for run in queries.runs(self.reader.db, names, FIELDS)} if names else {}
+
+    def _of_run(self, run: dict[str, Any]) -> list[Curve]:
+        """From the folder of a run that is done; else what the last attempt has told."""
+        from repro.scheduler.live import points
+
+        if run["state"] == State.DONE:
+            try:
+                return curves.from_csv(run["_id"], self._store().read(run["location"], FILE))
+            except FileNotFoundError:
+                pass  # a stage that tells figures but keeps no such file
+            except OSError as error:
+                raise Unreachable(f"{run['location']}/{FILE} can't be read: {error.strerror}") from error
+        tokens = [entry["token"] for entry in run["history"] if entry["to"] == State.RUNNING]
+        return curves.from_points(run["_id"], points.points(self.reader.db, tokens[-1]) if tokens else [], _epochs(run))
+
+
+def labels(subjects: Sequence[Subject]) -> dict[str, str]:
+    """Name -> the name and the parameters in which it differs from the others."""
+    rows = compare(subjects, drop=["source"]).rows
+    told = {row.name: "  ".join(f"{key}={spell(cell.value)}" for key, cell in row.cells.items()) for row in rows}
+    return {name: f"{name}  {text}".strip() for name, text in ((n, _cut(t)) for n, t in told.items())}
+
+
+def _of_folder(name: str, folder: Path) -> list[Curve]:
+    return curves.from_csv(name, (folder / FILE).read_bytes()) if (folder / FILE).exists() else []
+
+
+def _epochs(run: dict[str, Any]) -> float | None:
+    found = run["config"].get("epochs", defaults_of_code(run["config"]).get("epochs"))
+    return found if isinstance(found, int | float) else None
+
+
+def _no_curve(name: str, run: dict[str, Any] | None, had: Sequence[Curve]) -> str:
+    if had:
+        return f"{name} has no such figure; there are: {', '.join(curve.figure for curve in had)}"
+    return f"{name} is {run['state']} and has no curve" if run else f"{name} has no {FILE}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -1,0 +1,35 @@
+"""Kinds of values that options take."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from repro.stages.errors import ReproError
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+class Size(click.ParamType[int]):
+    """Bytes: a number with or without a unit, decimal as disks are sold: 500MB, 50G, 1.5TB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", str(value).strip().upper())
+        if found is None:
+            self.fail(f"{value!r} is no size; write bytes, or 500MB, 50GB, 1TB", param, ctx)
+        return int(float(found[1]) * UNITS[found[2]])
+
+
+@contextmanager
+def needs_metrics() -> Iterator[None]:
+    """Around the imports that only the extra `metrics` makes possible."""
+    try:
+        yield
+    except ImportError as error:
+        raise ReproError('metrics need prometheus-client: pip install "repro-queue[metrics]"') from error

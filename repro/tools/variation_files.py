@@ -1,0 +1,87 @@
+"""Where clones and children come from and go to: the original's config, and the letters that are taken."""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from repro.tools.queue_access import connect, has_queue
+
+if TYPE_CHECKING:
+    from repro.scheduler.server.connection import Queue
+    from repro.stages.config import Config
+
+FOLDER = Path("configs")
+
+
+def original(word: str, folder: Path | None) -> "tuple[str, Config, Path]":
+    """Name, config, and the folder for its variations: of a file, of one in `configs/`, else of a run of the queue.
+
+    Raises:
+        ReproError: there is none.
+    """
+    from repro.scheduler.queue import queries
+    from repro.stages import config as configs
+
+    path = Path(word) if word.endswith(".json") else (folder or FOLDER) / f"{word}.json"
+    if word.endswith(".json") or path.exists():
+        return configs.check_name(path.stem, word), configs.load(path), folder or path.parent
+    return word, queries.run(connect(), word)["config"], folder or FOLDER
+
+
+def known(base: str, needed: bool) -> "dict[str, Config]":
+    """The runs of the queue that have this name and letters; none where there is no queue.
+
+    Args:
+        needed: whether a queue that can't be reached is an error; else it is only told.
+    """
+    from repro.scheduler.queue import queries
+    from repro.stages.errors import Unreachable
+
+    if not (needed or has_queue()):
+        return {}
+    try:
+        db = connect()
+        return {name: run["config"] for name, run in queries.identities(db, queries.lettered(db, base)).items()}
+    except Unreachable as error:
+        if needed:
+            raise
+        click.echo(f"warning: {error}; a letter may be taken there", err=True)
+        return {}
+
+
+def check(config: "Config", where: str, allow_unknown: bool = False) -> None:
+    """As a submit checks it."""
+    from repro.scheduler.queue.submission import check_config
+
+    check_config(config, where, allow_unknown)
+
+
+def submit(paths: Sequence[Path], allow_unknown: bool, as_json: bool, **options: object) -> None:
+    """Put files into the queue, and say what came of it."""
+    from repro.commands.submit import report
+    from repro.scheduler.queue import submission as scheduler
+
+    report(scheduler.submit(connect(), paths, scheduler.Change(allow_unknown=allow_unknown), **options), as_json)
+
+
+def submit_each(tagged: "Sequence[tuple[Path, list[str]]]", as_json: bool) -> None:
+    """Put files into the queue, each with tags of its own, and say what came of it."""
+    from repro.commands.submit import report
+    from repro.scheduler.queue import submission as scheduler
+
+    db = connect()
+    report([s for path, tags in tagged for s in scheduler.submit(db, [path], tags=tags)], as_json)
+
+
+def run_to_the_end(db: "Queue", tagged: "Sequence[tuple[Path, list[str]]]") -> None:
+    """Submit and wait; that some of them end badly is no error here."""
+    from repro.commands.wait import wait_for
+    from repro.scheduler.queue import submission as scheduler
+    from repro.stages.errors import RunFailed
+
+    names = [scheduler.submit(db, [path], tags=tags)[-1].name for path, tags in tagged]
+    with contextlib.suppress(RunFailed):
+        wait_for(db, names, quiet=True)

@@ -1,0 +1,174 @@
+"""All about a run, as lines: its config with the defaults that were used, its result, and the line it comes from.
+
+A run is a document of the queue, or what the `run.json` of a folder says (`found_in`): both read the same.
+"""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from repro.stages import config as configs
+from repro.stages.errors import ReproError
+from repro.stages.run import MANIFEST
+from repro.views.tables import load, place, speed
+
+RAW_FILES = "files.csv"  # where a dataset lists the raw files that it was made of, if its config asks for that
+SHOWN = 10  # of the raw files
+
+Run = dict[str, Any]
+
+
+def lines(run: Run, line: Mapping[str, Run]) -> list[str]:
+    """Everything; `line` has the runs that it comes from, by name, as far as they are known."""
+    found = [click.style(run["_id"], bold=True) + f"  {run['stage']}  {run['state']}", *_facts(run)]
+    found += ["config", *(f"  {text}" for text in _config(run))]
+    if run.get("metrics"):
+        found += ["metrics"] + [f"  {name} = {value}" for name, value in run["metrics"].items()]
+    if run.get("outputs"):
+        found += ["outputs"] + [f"  {_output(output)}" for output in run["outputs"]]
+    if run.get("environment"):
+        found += ["environment", *_environment(run["environment"])]
+    found += ["verdicts", *map(_verdict, run["verdicts"])] if run.get("verdicts") else []
+    found += _error(run["error"]) if run.get("error") else []
+    return found + (["comes from", *_line(run, line, 1, set())] if run["sources"] else _raw_files(run, 0))
+
+
+def found_in(folder: Path) -> tuple[Run, dict[str, Run]]:
+    """The run of a folder, and those that it comes from, as far as their folders lie beside it.
+
+    Raises:
+        ReproError: there is no complete result.
+    """
+    run, line = _read(folder), dict[str, Run]()
+    waiting = [(run, folder)]
+    while waiting:
+        child, place_of_child = waiting.pop()
+        for name, of in child["of_sources"].items():
+            last = str(of.get("location", name)).rpartition("/")[2]
+            beside = next((f for f in (place_of_child.parent / last, place_of_child.parent / name) if _is_run(f)), None)
+            if name not in line and beside:
+                line[name] = _read(beside)
+                waiting.append((line[name], beside))
+            line.setdefault(name, {"_id": name, **of})
+    return run, line
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / MANIFEST).is_file()
+
+
+def _read(folder: Path) -> Run:
+    mark = folder / MANIFEST
+    try:
+        found: Run = json.loads(mark.read_bytes())
+        config, sources = found["config"], found["sources"]
+        run = found | {"_id": found["name"], "stage": config["stage"], "state": "done", "location": str(folder)}
+        unread = sorted(config.keys() - found["params"].keys() - configs.RESERVED.keys())
+        return run | {"of_sources": sources, "sources": list(sources), "unread": unread}
+    except OSError as error:
+        raise ReproError(f"{mark}: {error.strerror}; a folder without it is not a complete result") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ReproError(f"{mark} is broken: {type(error).__name__}: {error}") from error
+
+
+def _facts(run: Run) -> list[str]:
+    asked = (
+        f"{run['submitted_at']:%Y-%m-%d %H:%M:%S} UTC by {run.get('submitted_by', '?')}"
+        if "submitted_at" in run
+        else ""
+    )
+    used = run.get("telemetry") or run.get("usage") or {}
+    kept = (run.get("checkpoint") or {}).get("location", "")
+    facts: dict[str, Any] = {
+        "location": place(run.get("location") or ""),
+        "equal to": run.get("same_as", ""),
+        "sources": ", ".join(run["sources"]),
+        "waits for": ", ".join(run.get("waiting_for", [])),
+        "held": "yes, see repro unhold" if run.get("held") else "",
+        "tags": ", ".join(run.get("tags", [])),
+        "attempts": f"{run['attempts']} of {run['max_attempts']}" if run.get("attempts") else "",
+        "checkpoint": f"step {run['checkpoint']['step']}, {place(kept)}" if kept else "",
+        "worker": (run.get("lease") or {}).get("worker", ""),
+        "submitted": asked,
+        "finished": f"{run['finished_at']:%Y-%m-%d %H:%M:%S} UTC" if run.get("finished_at") else "",
+        "commit": _commit(run.get("environment") or {}),
+        "fingerprint": run["fingerprint"],
+        "used": ", ".join(filter(None, (speed(used), load(used)))),
+        "never read": ", ".join(run.get("unread", [])),
+    }
+    return [f"  {name}: {value}" for name, value in facts.items() if value]
+
+
+def _commit(environment: Run) -> str:
+    changed = " (with changes that were not committed: code.diff)" if environment.get("dirty") else ""
+    return str(environment.get("commit", "")) + changed
+
+
+def _config(run: Run) -> list[str]:
+    """What the config says, then, dimmed, the defaults that its run used."""
+    said = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in run["config"].items()]
+    defaults = {k: p["value"] for k, p in (run.get("params") or {}).items() if p["default"]}
+    return said + [
+        click.style(f"{k} = {json.dumps(v, ensure_ascii=False)}  (default)", dim=True) for k, v in defaults.items()
+    ]
+
+
+def _output(output: Run) -> str:
+    where = f"  passed on from {place(output['location'])}" if "location" in output else ""
+    return f"{output['path']}  {output['size']} bytes  sha256 {output['sha256'][:12]}{where}"
+
+
+def _environment(environment: Run) -> list[str]:
+    told = {key: value for key, value in environment.items() if key not in ("undeclared", "commit", "dirty")}
+    found = [f"  {key}: {', '.join(value) if isinstance(value, list) else value}" for key, value in told.items()]
+    return found + [
+        click.style(f"  not declared: {kind}: {', '.join(seen)}", fg="yellow")
+        for kind, seen in environment.get("undeclared", {}).items()
+    ]
+
+
+def _verdict(verdict: Run) -> str:
+    commit = str(verdict["environment"].get("commit", ""))[:12]
+    worst = "; ".join(f"{one['path']} {one['level']}" for one in verdict["worst"][:3])
+    parts = (f"on commit {commit}" if commit else "", verdict.get("error", ""), worst)
+    return f"  {verdict['at']:%Y-%m-%d %H:%M} {verdict['level']}" + "".join(f", {part}" for part in parts if part)
+
+
+def _error(error: Run) -> list[str]:
+    found = ["error", f"  {error['type']}: {error['message']}"]
+    found += [f"  | {text}" for text in error.get("log_tail", [])]
+    return found + ([f"  log: {place(error['log'])}, and beside it what the attempt left"] if "log" in error else [])
+
+
+def _line(run: Run, line: Mapping[str, Run], depth: int, told: set[str]) -> Iterator[str]:
+    """The sources of a run, each followed by its own, down to the raw files; what was told is named only."""
+    for name in run["sources"]:
+        source, indent = line.get(name, {"_id": name}), "  " * depth
+        commit = str((source.get("environment") or {}).get("commit", ""))[:12]
+        facts = (source.get("stage"), source.get("state"), commit and f"commit {commit}")
+        yield indent + "  ".join([click.style(name, bold=True), *(fact for fact in facts if fact)])
+        yield f"{indent}  {place(source.get('location') or '') or 'not here'}"
+        if "config" in source and name not in told:
+            told.add(name)
+            yield from (f"{indent}  {text}" for text in _config(source))
+            yield from _line(source, line, depth + 1, told)
+            yield from _raw_files(source, depth + 1)
+
+
+def _raw_files(run: Run, depth: int) -> list[str]:
+    """The files that a run without sources was made of, where it lists them."""
+    listed = [output for output in run.get("outputs") or [] if output["path"] == RAW_FILES]
+    if run["sources"] or not listed:
+        return []
+    found = [f"{'  ' * depth}raw files, in {RAW_FILES} (sha256 {listed[0]['sha256']})"]
+    path = Path(place(run["location"])) / RAW_FILES
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            _, *rows = csv.reader(file)
+        found += [f"{'  ' * depth}  {'  '.join(row)}" for row in rows[:SHOWN]]
+        found += [f"{'  ' * depth}  and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
+    return found

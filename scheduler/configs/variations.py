@@ -1,0 +1,177 @@
+"""Variations of a config under the next free letters (R16): values to set, grids of them, samples of ranges.
+
+Everything follows from the arguments and the seed. Files are created exclusively, never replaced.
+"""
+
+import itertools
+import math
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro.stages import config as configs
+from repro.stages import files
+from repro.stages.config import Config, Value
+from repro.stages.errors import ConfigError
+
+NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+RANGE = re.compile(rf"(log:)?({NUMBER})\.\.({NUMBER})")
+# A value of a comma-separated list: commas inside brackets and quotes are its own.
+STRING = r'"(?:[^"\\]|\\.)*"'
+PART = re.compile(rf'(?:{STRING}|\[(?:{STRING}|[^"\]])*\]|[^,"\[])+')
+DIGITS = 4  # significant, of a sampled number: names and tables stay readable
+TRIES = 100  # draws for each sample wanted, until there are enough that differ
+
+
+@dataclass(frozen=True)
+class Span:
+    """From `low` to `high`, both within; of integers if both are."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    def draw(self, source: random.Random) -> int | float:
+        if self.log:
+            found = math.exp(source.uniform(math.log(self.low), math.log(self.high)))
+        elif isinstance(self.low, int) and isinstance(self.high, int):
+            return source.randint(self.low, self.high)
+        else:
+            found = source.uniform(self.low, self.high)
+        if isinstance(self.low, int) and isinstance(self.high, int):
+            return min(max(round(found), self.low), self.high)
+        return min(max(float(f"{found:.{DIGITS}g}"), float(self.low)), float(self.high))
+
+
+Choice = list[Value] | Span
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A variation and its file; `new` is False for one that was there already."""
+
+    name: str
+    path: Path
+    config: Config
+    new: bool
+
+
+def parse_choice(text: str) -> tuple[str, Choice]:
+    """`lr=1e-3`, several values `lr=1e-2,1e-3`, a range `epochs=5..20`, one by orders of magnitude `lr=log:1e-4..0.1`.
+
+    Raises:
+        ConfigError: it has no key, or the range makes no sense.
+    """
+    key, equals, raw = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {text}: expected key=value")
+    if found := RANGE.fullmatch(raw):
+        return key, _span(text, bool(found[1]), _number(found[2]), _number(found[3]))
+    parts = PART.findall(raw)
+    if not parts or ",".join(parts) != raw:  # nothing, or a quote or bracket that is not closed: one string
+        parts = [raw]
+    return key, [configs.parse_setting(f"{key}={part}")[1] for part in parts]
+
+
+def grid(choices: Mapping[str, Choice]) -> list[Config]:
+    """Every combination, the last key's values changing first.
+
+    Raises:
+        ConfigError: one of the choices is a range.
+    """
+    axes: list[list[Value]] = []
+    for key, choice in choices.items():
+        if isinstance(choice, Span):
+            raise ConfigError(f"--set {key}: a range needs --random N, so many samples of it")
+        axes.append(choice)
+    return [dict(zip(choices, values, strict=True)) for values in itertools.product(*axes)]
+
+
+def sample(choices: Mapping[str, Choice], count: int, seed: int) -> list[Config]:
+    """So many different ones, the same for the same seed.
+
+    Raises:
+        ConfigError: there are not so many.
+    """
+    source, found = random.Random(seed), dict[bytes, Config]()
+    for _ in range(TRIES * count):
+        change = {k: c.draw(source) if isinstance(c, Span) else source.choice(c) for k, c in choices.items()}
+        found.setdefault(configs.canonical(change), change)
+        if len(found) == count:
+            return list(found.values())
+    raise ConfigError(f"--random {count}: only {len(found)} different ones were found; widen the ranges")
+
+
+def vary(config: Config, changes: Sequence[Config], where: str) -> list[Config]:
+    """The config with each of the changes, each once, without those that are the config itself.
+
+    Raises:
+        ConfigError: none is left.
+    """
+    found = {configs.canonical(other): other for change in changes if (other := config | change)}
+    found.pop(configs.canonical(config), None)
+    if not found:
+        said = ", ".join(configs.canonical(change).decode() for change in changes)
+        raise ConfigError(f"{where}: says so already: {said}; this would change nothing")
+    return list(found.values())
+
+
+def place(
+    base: str, varied: Sequence[Config], folder: Path, known: Mapping[str, Config], dry_run: bool = False
+) -> Iterator[Clone]:
+    """Each variation under its letter: the one that it has, as a file or among the `known` runs, else the next free.
+
+    Raises:
+        ConfigError: the folder can't be written, or a file in it can't be read.
+    """
+    of_files = _files(base, folder)
+    for config in varied:
+        while True:
+            taken = dict(known) | of_files
+            name, there = _name(base, config, taken)
+            clone = Clone(name, folder / f"{name}.json", config, new=not (there and name in of_files))
+            if not clone.new or dry_run or _create(clone):
+                break
+            of_files = _files(base, folder)  # somebody else was quicker
+        of_files[name] = config
+        yield clone
+
+
+def _create(clone: Clone) -> bool:
+    try:
+        clone.path.parent.mkdir(parents=True, exist_ok=True)
+        files.create(clone.path, configs.pretty(clone.config))
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise ConfigError(f"{clone.path}: can't be written: {error.strerror}") from error
+    return True
+
+
+def _name(base: str, config: Config, taken: Mapping[str, Config]) -> tuple[str, bool]:
+    """The name, and whether this config has it already."""
+    same = [
+        name
+        for name, other in taken.items()
+        if other == config and configs.canonical(other) == configs.canonical(config)
+    ]
+    if same:
+        return min(same, key=lambda name: (len(name), name)), True
+    return configs.next_letter(base, set(taken)), False
+
+
+def _files(base: str, folder: Path) -> dict[str, Config]:
+    lettered = re.compile(rf"{re.escape(base)}[a-z]*")
+    return {p.stem: configs.load(p) for p in sorted(folder.glob("*.json")) if lettered.fullmatch(p.stem)}
+
+
+def _span(text: str, log: bool, low: int | float, high: int | float) -> Span:
+    if low >= high or (log and low <= 0):
+        raise ConfigError(f"--set {text}: a range goes from low to high" + (", above 0" if log else ""))
+    return Span(low, high, log)
+
+
+def _number(text: str) -> int | float:
+    return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)

@@ -1,0 +1,300 @@
+"""Is MongoDB as the queue needs it? One small check a question; each says what it found and what to do about it.
+
+A check that raises becomes its own error line (`attempt`), so the others go on. Nothing is left behind: the one
+probe is removed. Not guaranteed: that a fail-over works. That takes more than one server and a fault.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Any
+
+import pymongo
+from pymongo.errors import OperationFailure
+
+from repro.scheduler.queue import queries, workers
+from repro.scheduler.runs import INDEXES
+from repro.scheduler.server.connection import UNAUTHORIZED, Document, Queue, reachable, server_time
+from repro.stages.errors import ReproError
+
+PATIENCE = 5.0  # seconds for one check: a server that has stalled must not stall the doctor
+CLOCK_SAMPLES, CLOCK_SECONDS = 5, 1.0
+END_OF_LIFE = {5: date(2024, 10, 31), 6: date(2025, 7, 31), 7: date(2027, 8, 31), 8: date(2029, 10, 31)}
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+# What a command can't do without, by the collection that it does it to; beside it, who needs it.
+NEEDED = {
+    ("runs", "find"): "every command",
+    ("runs", "insert"): "submit",
+    ("runs", "update"): "worker",
+    ("settings", "find"): "worker",
+    ("settings", "insert"): "worker",
+    ("settings", "update"): "worker",
+    ("workers", "insert"): "worker",
+    ("workers", "update"): "worker",
+    ("workers", "remove"): "worker",
+    ("logs", "insert"): "worker",
+    ("metrics", "insert"): "worker",
+}
+INDISPENSABLE = {("runs", "find")}
+
+
+class Health(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of `repro doctor`."""
+
+    name: str
+    state: Health
+    found: str
+    advice: str = ""  # what to do; empty where all is well
+
+
+def ok(name: str, found: str) -> Check:
+    return Check(name, Health.OK, found)
+
+
+def warning(name: str, found: str, advice: str) -> Check:
+    return Check(name, Health.WARNING, found, advice)
+
+
+def error(name: str, found: str, advice: str) -> Check:
+    return Check(name, Health.ERROR, found, advice)
+
+
+def attempt(name: str, check: Callable[..., Check], *arguments: Any) -> Check:
+    """What a check says; whatever it raises becomes its error line.
+
+    What this user may not do is a warning only: `roles` says whether it matters.
+    """
+    try:
+        with pymongo.timeout(PATIENCE), reachable():
+            return check(*arguments)
+    except Exception as raised:
+        if isinstance(cause := raised.__cause__, OperationFailure) and cause.code == UNAUTHORIZED:
+            return warning(name, "this user may not look", "see roles")
+        return told(name, raised)
+
+
+def told(name: str, raised: Exception) -> Check:
+    """An exception as an error line. Our own messages end with what to do, after a semicolon."""
+    text = " ".join(str(raised).split())
+    if isinstance(raised, ReproError):
+        found, _, advice = text.rpartition("; ")
+        return error(name, found, advice) if found else error(name, text, "put that right, then ask again")
+    found = f"{type(raised).__name__}: {text}"[:300]
+    return error(name, found, "this check did not expect that; please report it")
+
+
+def queue(db: Queue, store: str) -> list[Check]:
+    """Every check of a MongoDB that answers; `store` is the root of the results that is set here."""
+    return [
+        attempt("MongoDB", server, db),
+        attempt("replica set", topology, db),
+        attempt("majority write", majority_write, db),
+        attempt("clock", clock, db),
+        attempt("roles", roles, db),
+        attempt("indexes", indexes, db),
+        attempt("store root", store_root, db, store),
+        attempt("cards", cards, db),
+    ]
+
+
+def server(db: Queue) -> Check:
+    version = str(db.client.server_info()["version"])
+    return judge_version(version, ", ".join(f"{host}:{port}" for host, port in _nodes(db)), datetime.now(UTC).date())
+
+
+def judge_version(version: str, where: str, today: date) -> Check:
+    found, major = f"{version} at {where}", int(version.partition(".")[0])
+    end = END_OF_LIFE.get(major, date.min if major < min(END_OF_LIFE) else date.max)
+    if today <= end:
+        return ok("MongoDB", found)
+    since = f" since {end}" if end > date.min else ""
+    return warning(
+        "MongoDB",
+        f"{found}, past its end of life{since}",
+        "move to a supported version, one major version at a time (for the embedded server: a newer mongod on the "
+        "PATH is preferred); until then let it listen on loopback only",
+    )
+
+
+def topology(db: Queue) -> Check:
+    hello = db.client.admin.command("hello")
+    if hello.get("msg") == "isdbgrid":
+        return ok("replica set", "a sharded cluster")
+    if name := hello.get("setName"):
+        members = len(hello.get("hosts", []))
+        return ok("replica set", f"{name}, {members} member{'s' * (members != 1)} with data")
+    return warning(
+        "replica set",
+        "a standalone server: no change streams, so idle workers find new runs by polling",
+        "start mongod with --replSet and call rs.initiate(); one member is enough",
+    )
+
+
+def majority_write(db: Queue) -> Check:
+    """A write that is acknowledged by a majority, journalled, read back and removed."""
+    name, token = "majority write", secrets.token_hex(8)
+    began = time.monotonic()
+    written = db.settings.update_one({"_id": "probe"}, {"$set": {"token": token}}, upsert=True)
+    took = f"{(time.monotonic() - began) * 1000:.0f} ms"
+    try:
+        concern = db.settings.write_concern.document
+        if not written.acknowledged or concern.get("w") != "majority":
+            return error(name, f"not acknowledged by a majority: {concern}", "remove w= from REPRO_MONGO_URL")
+        if db.settings.find_one({"_id": "probe", "token": token}) is None:
+            return warning(name, f"acknowledged in {took}, then not read back", "ask again: two doctors may have met")
+    finally:
+        removed = _removed(db)
+    return ok(name, f"acknowledged in {took}{'' if removed else '; this user may not remove the probe'}")
+
+
+def _removed(db: Queue) -> bool:
+    """A worker's role need not allow it to delete; the one probe, always of the same name, does no harm."""
+    try:
+        db.settings.delete_one({"_id": "probe"})
+    except OperationFailure as refused:
+        if refused.code != UNAUTHORIZED:
+            raise
+        return False
+    return True
+
+
+def clock(db: Queue) -> Check:
+    """The sample with the shortest way to the server and back is the most exact one."""
+    samples = [_sample(db) for _ in range(CLOCK_SAMPLES)]
+    return judge_clock(*min(samples, key=lambda sample: sample[1]))
+
+
+def _sample(db: Queue) -> tuple[float, float]:
+    """How far the server's clock is ahead, taking half the round trip for the way there; and that half."""
+    asked, began = time.time(), time.monotonic()
+    there = server_time(db).timestamp()
+    half = (time.monotonic() - began) / 2
+    return there - (asked + half), half
+
+
+def judge_clock(ahead: float, half_round_trip: float) -> Check:
+    direction = "ahead of" if ahead > 0 else "behind"
+    found = f"the server's is {abs(ahead):.3f} s {direction} this machine's (within {half_round_trip:.3f} s)"
+    if abs(ahead) <= CLOCK_SECONDS:
+        return ok("clock", found)
+    return warning(
+        "clock",
+        found,
+        "leases go by the server's clock, so nothing breaks, but times in logs and files will not agree with the "
+        "queue's: keep both machines in step by NTP (chrony)",
+    )
+
+
+def roles(db: Queue) -> Check:
+    info = db.client.admin.command("connectionStatus", showPrivileges=True)["authInfo"]
+    if users := info["authenticatedUsers"]:
+        return judge_roles(str(users[0]["user"]), info["authenticatedUserPrivileges"], db.name)
+    try:
+        db.runs.find_one({}, {"_id": 1})
+    except OperationFailure as refused:
+        if refused.code != UNAUTHORIZED:
+            raise
+        return error("roles", "the server wants a user's name", "put USER:PASSWORD into REPRO_MONGO_URL")
+    return judge_open_door([host for host, _ in _nodes(db)])
+
+
+def judge_open_door(hosts: Iterable[str]) -> Check:
+    if all(host in LOOPBACK or host.startswith("/") for host in hosts):
+        return ok("roles", "no authentication; the server is on this machine")
+    return warning(
+        "roles",
+        "no authentication: whoever reaches the server may read, change and delete every run",
+        "start mongod with --auth, make users, put USER:PASSWORD into REPRO_MONGO_URL",
+    )
+
+
+def judge_roles(user: str, privileges: Sequence[Mapping[str, Any]], database: str) -> Check:
+    missing = [need for need in NEEDED if need[1] not in _allowed(privileges, database, need[0])]
+    if not missing:
+        if "changeStream" in _allowed(privileges, database, "runs"):
+            return ok("roles", f"{user} may do all that submit and worker need")
+        return warning(
+            "roles",
+            f"{user} may not use change streams: its workers find new runs by polling",
+            f'grant "changeStream" on {database}.runs',
+        )
+    lacks = ", ".join(f"{action} {collection} (for {NEEDED[collection, action]})" for collection, action in missing)
+    cannot_work = any(NEEDED[need] == "worker" for need in missing)
+    useless = not INDISPENSABLE.isdisjoint(missing) or (cannot_work and ("runs", "insert") in missing)
+    return Check(
+        "roles",
+        Health.ERROR if useless else Health.WARNING,
+        f"{user} may not: {lacks}",
+        f'grant these, or "readWrite" on {database}' + ("" if useless else ", if this user shall do that too"),
+    )
+
+
+def _allowed(privileges: Sequence[Mapping[str, Any]], database: str, collection: str) -> set[str]:
+    """The actions on a collection that privileges add up to; an empty name in one stands for every name."""
+    found: set[str] = set()
+    for privilege in privileges:
+        on = privilege["resource"]
+        named = on.get("db") in ("", database) and on.get("collection") in ("", collection)
+        if named or on.get("anyResource"):
+            found.update(privilege["actions"])
+    return found | {action for _, action in NEEDED} | {"changeStream"} if "anyAction" in found else found
+
+
+def indexes(db: Queue) -> Check:
+    there = db.runs.index_information()
+    if not there:
+        return ok("indexes", "none yet; the first submit or worker makes them")
+    return judge_indexes(there)
+
+
+def judge_indexes(there: Mapping[str, Any]) -> Check:
+    wanted = {str(index.document["name"]): index.document for index in INDEXES}
+    if wrong := [name for name in wanted if name in there and _defined(there[name]) != _defined(wanted[name])]:
+        return error(
+            "indexes",
+            f"defined otherwise than this version needs: {', '.join(wrong)}",
+            f"db.runs.dropIndex({wrong[0]!r}) and so on; the next submit or worker makes them anew",
+        )
+    if missing := [name for name in wanted if name not in there]:
+        return warning("indexes", f"missing: {', '.join(missing)}", "who may creates them by any submit (see deploy/)")
+    return ok("indexes", f"all there: {', '.join(wanted)}")
+
+
+def _defined(index: Mapping[str, Any]) -> tuple[Any, ...]:
+    return dict(index["key"]), list(dict(index["key"])), index.get("partialFilterExpression")
+
+
+def store_root(db: Queue, url: str) -> Check:
+    """That results of this machine's workers go where all others' go."""
+    fixed: Document | None = db.settings.find_one({"_id": "store"})
+    if fixed is None:
+        return ok("store root", f"not fixed yet; the first worker fixes it, from here as {url}")
+    if fixed["url"] == url:
+        return ok("store root", f"{url}, as the queue has it")
+    return error(
+        "store root", f"this queue keeps its results in {fixed['url']}, not in {url}", f"set REPRO_STORE={fixed['url']}"
+    )
+
+
+def cards(db: Queue) -> Check:
+    """That no two workers were given one card."""
+    shared = queries.sharing(db)
+    if not shared:
+        return ok("cards", "none is used by two workers")
+    found, _, advice = workers.describe_sharing(shared).rpartition("; ")
+    return warning("cards", found, advice)
+
+
+def _nodes(db: Queue) -> list[tuple[str, int | None]]:
+    return sorted(db.client.nodes, key=str)

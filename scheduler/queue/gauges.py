@@ -1,0 +1,79 @@
+"""What the queue tells Prometheus: reads that cost little however long its history is, each bounded."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+
+from repro.scheduler.queue import queries
+from repro.scheduler.runs import State
+from repro.scheduler.server.connection import Document, Queue, server_time
+
+FIRST = 10_000  # pending runs that are told apart by their stage; for that each must be read
+RECENT = timedelta(hours=1)
+MOST_FAILURES = 10_000
+OTHERS = "(beyond the first 10000)"  # stands for the stage of the others
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The queue at a moment.
+
+    Attributes:
+        states: runs by state.
+        pending: those not held, by stage and number of GPUs.
+        oldest: seconds since the oldest of those was submitted, by number of GPUs.
+        failures: runs that failed for good within the last hour, by the error's type.
+        workers, cards, places: alive; their cards; what runs without a card they execute at once.
+    """
+
+    states: dict[str, int]
+    pending: dict[tuple[str, int], int]
+    oldest: dict[int, float]
+    failures: dict[str, int]
+    workers: int
+    cards: int
+    places: int
+
+
+def figures(db: Queue) -> Figures:
+    now = server_time(db)
+    claimable = {"state": State.PENDING.value, "held": False}
+    found = {d["_id"]: d for d in db.runs.aggregate(by_gpus(claimable))}
+    workers = queries.live_workers(db)
+    return Figures(
+        states={state.value: 0 for state in State} | queries.counts(db),
+        pending=_by_stage(db, claimable, {gpus: d["count"] for gpus, d in found.items()}),
+        oldest={gpus: (now - d["oldest"]).total_seconds() for gpus, d in found.items()},
+        failures=_failures(db, {"$gte": now - RECENT}),
+        workers=len(workers),
+        cards=sum(len(worker["cards"]) for worker in workers),
+        places=sum(worker["cpus"] for worker in workers),
+    )
+
+
+def by_gpus(claimable: Document) -> list[Document]:
+    """The pipeline whose fields all stand in the index of claims: no document is read."""
+    group = {"_id": "$gpus", "count": {"$sum": 1}, "oldest": {"$min": "$submitted_at"}}
+    return [{"$match": claimable}, {"$group": group}]
+
+
+def _by_stage(db: Queue, claimable: Document, counted: dict[int, int]) -> dict[tuple[str, int], int]:
+    first = db.runs.aggregate(
+        [
+            {"$match": claimable},
+            {"$limit": FIRST},
+            {"$group": {"_id": {"stage": "$stage", "gpus": "$gpus"}, "count": {"$sum": 1}}},
+        ]
+    )
+    found = {(d["_id"]["stage"], d["_id"]["gpus"]): d["count"] for d in first}
+    for gpus, count in counted.items():
+        left = count - sum(n for (_, g), n in found.items() if g == gpus)
+        if left > 0:
+            found[OTHERS, gpus] = left
+    return found
+
+
+def _failures(db: Queue, when: Document) -> dict[str, int]:
+    guard = {"state": State.FAILED.value, "finished_at": when}
+    failed = db.runs.find(guard, {"error.type": 1}).limit(MOST_FAILURES)
+    return dict(Counter(str(d.get("error", {}).get("type", "unknown")) for d in failed))

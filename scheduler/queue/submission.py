@@ -1,0 +1,271 @@
+"""Config files -> runs: sources first, everything checked before anything is inserted."""
+
+import gc
+import getpass
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from repro.scheduler import runs
+from repro.scheduler.queue import queries
+from repro.scheduler.server.connection import Document, Queue
+from repro.stages import config as configs
+from repro.stages.config import Config
+from repro.stages.errors import ConfigError
+from repro.stages.source import registry
+from repro.stages.source.keys import check_keys
+
+
+@dataclass(frozen=True)
+class Change:
+    """What the command line lays over each of the files named on it (R7), and what the run is then called."""
+
+    conf: str | None = None
+    settings: Sequence[str] = ()
+    name: str | None = None
+    allow_unknown: bool = False
+    again: bool = False  # compute what another run has computed already
+
+    @property
+    def merges(self) -> bool:
+        return self.conf is not None or bool(self.settings)
+
+
+class Candidate(NamedTuple):
+    """A config that is to be in the queue under a name; `where` is its file."""
+
+    name: str
+    config: Config
+    where: str
+    sources: list[str]
+    base: str = ""  # what the letters are to follow, if the name is still to be found
+
+
+class Submitted(NamedTuple):
+    name: str
+    stage: str
+    state: str
+    new: bool
+    location: str | None = None
+    same_as: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a submit would do: `order` has every candidate after its sources, `known` is there already.
+
+    `equal`: name -> the done run that has computed just this under another name.
+    """
+
+    order: list[Candidate]
+    known: dict[str, Document]
+    fingerprints: dict[str, str]
+    equal: dict[str, Document]
+
+    @property
+    def fresh(self) -> list[Candidate]:
+        return [c for c in self.order if c.name not in self.known]
+
+
+def plan(db: Queue, paths: Sequence[Path], change: Change) -> Plan:
+    """Read, merge and check everything; nothing is written.
+
+    Raises:
+        ConfigError: whatever is wrong, in one line.
+    """
+    asked = [_candidate(path, change) for path in paths]
+    if change.name and len(asked) > 1:
+        raise ConfigError("--name: one name can't serve several configs; submit them one by one")
+    files = _with_sources(asked, change.allow_unknown)
+    known = queries.identities(db, files.keys() | {s for c in files.values() for s in c.sources})
+    order = _sources_first(files, known)
+    prints = {name: str(d["fingerprint"]) for name, d in known.items() if name not in files}
+    settled: list[Candidate] = []
+    for candidate in order:
+        digest = configs.fingerprint(candidate.config, prints)
+        final = _settle_name(db, candidate, digest, known, {c.name for c in settled}) if candidate.base else candidate
+        prints[final.name] = digest
+        _check_immutable(final, digest, known.get(final.name))
+        settled.append(final)
+    fresh = [c.name for c in settled if c.name not in known]
+    done = {} if change.again or not fresh else queries.equal(db, [prints[name] for name in fresh])
+    return Plan(settled, known, prints, {name: done[prints[name]] for name in fresh if prints[name] in done})
+
+
+def submit(db: Queue, paths: Sequence[Path], change: Change | None = None, **options: Any) -> list[Submitted]:
+    """Insert what is not there yet; `options` as in `runs.document`. Returns sources too, each after its own.
+
+    Raises:
+        ConfigError: something is wrong; nothing was inserted.
+    """
+    runs.create_indexes(db)
+    change, options = change or Change(), {"submitted_by": submitter()} | options
+    states: dict[str, str] = {}
+    equal: dict[str, Document] = {}
+    with _no_garbage_collection():
+        while True:
+            ready = plan(db, paths, change)
+            documents, adopted = _documents(ready, options)
+            # Where another submitter was quicker, the next plan finds its run there: with the same content it is
+            # ours too; with other content the name is refused, or the next letter taken.
+            equal |= ready.equal
+            taken = runs.adopt(db, adopted)
+            states |= {str(d["_id"]): runs.State.DONE.value for d, _ in adopted if d["_id"] not in taken}
+            if documents and not taken:
+                taken = runs.submit(db, documents)
+                states |= {str(d["_id"]): str(d["state"]) for d in documents if d["_id"] not in taken}
+            if not taken:
+                break
+        _release_what_ended_meanwhile(db, ready, documents)
+        return [_submitted(candidate, states, equal, ready) for candidate in ready.order]
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Thousands of configs are a hundred thousand objects that all stay: to look through them for garbage again
+    and again would take a third of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _documents(ready: Plan, options: Document) -> tuple[list[Document], list[tuple[Document, Document]]]:
+    """Those to be computed, and those that need not be, each with the run that has its result."""
+    unfinished = {n for n, d in ready.known.items() if d["state"] != runs.State.DONE}
+    undone = {c.name for c in ready.fresh if c.name not in ready.equal} | unfinished
+    documents = [
+        runs.document(
+            c.name,
+            dict(c.config),
+            ready.fingerprints[c.name],
+            c.sources,
+            [source for source in c.sources if source in undone],
+            **options,
+        )
+        for c in ready.fresh
+    ]
+    adopted = [(d, ready.equal[d["_id"]]) for d in documents if d["_id"] in ready.equal]
+    return [d for d in documents if d["_id"] not in ready.equal], adopted
+
+
+def _release_what_ended_meanwhile(db: Queue, ready: Plan, documents: Sequence[Document]) -> None:
+    """A source may have ended between our look and our insert: its release came too early for the child."""
+    if waited := {s for d in documents for s in d["waiting_for"]} & ready.known.keys():
+        runs.release_children(db, [n for n, d in queries.identities(db, waited).items() if d["state"] == "done"])
+
+
+def _submitted(one: Candidate, fresh: Mapping[str, str], equal: Mapping[str, Document], ready: Plan) -> Submitted:
+    name, stage = one.name, str(one.config["stage"])
+    if name not in fresh:
+        found = ready.known[name]
+        return Submitted(name, stage, found["state"], new=False, location=found.get("location"))
+    same = equal.get(name, {})
+    return Submitted(name, stage, fresh[name], new=True, location=same.get("location"), same_as=same.get("_id"))
+
+
+def submitter() -> str:
+    """`user@host`, for people; never part of a result."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _candidate(path: Path, change: Change) -> Candidate:
+    where = str(path)
+    name = configs.check_name(path.stem, where)
+    before = configs.load(path)
+    config = configs.merge(before, change.conf, change.settings)
+    sources = check_config(config, where, change.allow_unknown)
+    if change.name:
+        return Candidate(configs.check_name(change.name, "--name"), config, where, sources)
+    # A merge that changes nothing is the file itself.
+    if change.merges and configs.canonical(before) != configs.canonical(config):
+        return Candidate(f"{name} as changed", config, where, sources, base=name)
+    return Candidate(name, config, where, sources)
+
+
+def check_config(config: Config, where: str, allow_unknown: bool) -> list[str]:
+    """See that a config keeps all rules; returns its sources."""
+    configs.check(config, where)
+    check_keys(config, registry.keys(str(config["stage"]), where), where, allow_unknown)
+    return configs.sources(config, where)
+
+
+def _beside(where: str, name: str) -> str:
+    """The file of another config in the same folder."""
+    folder, slash, _ = where.rpartition(os.sep)
+    return f"{folder}{slash}{name}.json"
+
+
+def _with_sources(asked: Sequence[Candidate], allow_unknown: bool) -> dict[str, Candidate]:
+    """The candidates and, from the files beside them, their sources, by name."""
+    found: dict[str, Candidate] = {}
+    for candidate in asked:
+        _check_same(found.setdefault(candidate.name, candidate), candidate)
+    waiting = [candidate for candidate in asked if candidate.sources]
+    read = {candidate.where for candidate in found.values() if not candidate.base}
+    while waiting:
+        child = waiting.pop()
+        for source in child.sources:
+            where = _beside(child.where, source)
+            if where in read or not Path(where).exists():
+                continue
+            read.add(where)
+            config = configs.load(Path(where))
+            candidate = Candidate(source, config, where, check_config(config, where, allow_unknown))
+            _check_same(found.setdefault(source, candidate), candidate)
+            waiting.append(candidate)
+    return found
+
+
+def _check_same(one: Candidate, other: Candidate) -> None:
+    if one is not other and configs.canonical(one.config) != configs.canonical(other.config):
+        raise ConfigError(f"{other.where}: {one.where} has the same name, {other.name}, and other content")
+
+
+def _sources_first(files: Mapping[str, Candidate], known: Mapping[str, Document]) -> list[Candidate]:
+    for candidate in files.values():
+        for source in candidate.sources:
+            if source not in files and source not in known:
+                beside = _beside(candidate.where, source)
+                raise ConfigError(f'{candidate.where}: source "{source}" is neither in the queue nor a file: {beside}')
+    try:
+        names = list(
+            TopologicalSorter({n: [s for s in c.sources if s in files] for n, c in files.items()}).static_order()
+        )
+    except CycleError as error:
+        raise ConfigError(f"sources go round in a circle: {' -> '.join(reversed(error.args[1]))}") from error
+    return [files[name] for name in names]
+
+
+def _settle_name(
+    db: Queue, candidate: Candidate, digest: str, known: dict[str, Document], taken: set[str]
+) -> Candidate:
+    """The lettered run that computes this already, else the next free letter."""
+    lettered = queries.lettered(db, candidate.base)
+    same = sorted((n for n, found in lettered.items() if found == digest), key=lambda n: (len(n), n))
+    name = same[0] if same else configs.next_letter(candidate.base, lettered.keys() | taken)
+    if same:
+        known.update(queries.identities(db, [name]))
+    return candidate._replace(name=name, base="")
+
+
+def _check_immutable(candidate: Candidate, digest: str, there: Document | None) -> None:
+    if there is None or there["fingerprint"] == digest:
+        return
+    changed = configs.difference(there["config"], candidate.config) or "a source of it is another one"
+    raise ConfigError(
+        f"{candidate.where}: the name {candidate.name} is taken by another config ({changed}); configs are immutable: "
+        f"take a new name, or lay the change over it with --set"
+    )

@@ -1,0 +1,55 @@
+"""Why a run does not run yet, in a few words. Pure: `queries` gathers the facts."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from repro.scheduler.runs import State
+from repro.scheduler.server.connection import Document
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the reasons follow from.
+
+    Attributes:
+        sources: name -> state of the sources that are waited for; those that are gone are missing.
+        workers: the documents of the live workers.
+        first: GPU count -> name of the pending run that will be claimed first of those that need so many.
+    """
+
+    now: datetime
+    sources: Mapping[str, str]
+    workers: Sequence[Document]
+    first: Mapping[int, str]
+
+
+def reason(run: Document, facts: Facts) -> str:
+    if run["state"] == State.WAITING:
+        return ", ".join(f"{name} is {facts.sources.get(name, 'gone')}" for name in run["waiting_for"])
+    if run["held"]:
+        return "held"
+    if run.get("not_before") and run["not_before"] > facts.now:
+        return f"not before {run['not_before']:%H:%M:%S} UTC"
+    return _no_worker(run["gpus"], facts.workers) or _in_line(run, facts)
+
+
+def _no_worker(gpus: int, workers: Sequence[Document]) -> str | None:
+    need = "a place without a GPU" if not gpus else "1 GPU" if gpus == 1 else f"{gpus} GPUs"
+    if not workers:
+        return f"needs {need} and no worker is alive" if gpus else "no worker is alive"
+    able = [worker for worker in workers if (len(worker["cards"]) >= gpus if gpus else worker["cpus"])]
+    if not able:
+        return f"needs {need} and no live worker has {'them' if gpus > 1 else 'one'}"
+    staying = [worker for worker in able if not worker.get("drain")]
+    if not staying:
+        return f"needs {need} and the workers that have {'them' if gpus > 1 else 'one'} are leaving"
+    if all(len(worker["cards"]) - len(worker.get("avoided", ())) < gpus for worker in staying):
+        return f"needs {need} and somebody else computes on those of {', '.join(worker['_id'] for worker in staying)}"
+    return None
+
+
+def _in_line(run: Document, facts: Facts) -> str:
+    kind = f" for {run['gpus']} GPU{'s' * (run['gpus'] > 1)}" if run["gpus"] else ""
+    first = facts.first.get(run["gpus"], run["_id"])
+    return f"next in line{kind}" if first == run["_id"] else f"behind {first}{kind}"

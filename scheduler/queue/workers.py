@@ -1,0 +1,135 @@
+"""What all workers share: the store's root, fixed at first use, and the list of who is alive."""
+
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pymongo import IndexModel, ReturnDocument
+
+from repro.scheduler.server import connection
+from repro.scheduler.server.connection import Document, Queue
+from repro.stages.errors import ReproError
+
+
+def fix_store(db: Queue, url: str, creates_once: bool) -> None:
+    """Keep the store's root with the queue: the first worker sets it, all others must have the same.
+
+    `creates_once` says whether the store refuses a name that is taken, as a probe of it found.
+
+    Raises:
+        ReproError: the queue's results lie elsewhere.
+    """
+    fixed: Document | None = db.settings.find_one_and_update(
+        {"_id": "store"},
+        {"$setOnInsert": {"url": url, "creates_once": creates_once}},
+        upsert=True,
+        return_document=ReturnDocument.AFTER,
+    )
+    _check_same(fixed, url)
+
+
+def check_store(db: Queue, url: str) -> Document | None:
+    """What the queue knows of its store, None before its first worker; nothing is fixed by asking.
+
+    Raises:
+        ReproError: the queue's results lie elsewhere.
+    """
+    known = db.settings.find_one({"_id": "store"})
+    _check_same(known, url)
+    return known
+
+
+def _check_same(fixed: Document | None, url: str) -> None:
+    if fixed is not None and fixed["url"] != url:
+        raise ReproError(
+            f"this queue keeps its results in {fixed['url']}, not in {url}; set REPRO_STORE={fixed['url']}"
+        )
+
+
+def create_indexes(db: Queue) -> None:
+    """Let the server forget a worker that has been silent for the length of its lease, within a minute or two."""
+    connection.create_indexes(db.workers, [IndexModel("expires_at", name="gone", expireAfterSeconds=0)])
+
+
+def name_here() -> str:
+    """Of a worker that is this process: machine and process id."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def announce(
+    db: Queue,
+    worker: str,
+    cards: Sequence[str],
+    cpus: int,
+    lease: float = 30,
+    numbers: Sequence[int] = (),
+    avoided: Sequence[str] = (),
+) -> bool:
+    """Say, or say again, that a worker is alive and what it has; True if somebody asked it to drain.
+
+    `numbers`: what its user calls the cards by; `avoided`: those on which somebody else computes now.
+    """
+    facts = {
+        "cards": list(cards),
+        "numbers": list(numbers),
+        "avoided": list(avoided),
+        "cpus": cpus,
+        "among": _processes(),
+    }
+    has = {name: {"$literal": value} for name, value in facts.items()}
+    update = [{"$set": has | {"seen_at": "$$NOW", "expires_at": {"$add": ["$$NOW", round(lease * 1000)]}}}]
+    found: Document | None = db.workers.find_one_and_update(
+        {"_id": worker}, update, upsert=True, return_document=ReturnDocument.AFTER
+    )
+    return bool(found and found.get("drain"))
+
+
+def size(db: Queue) -> int:
+    """About how many workers are alive: a figure that the server has at hand, and is slow to take the dead from."""
+    return db.workers.estimated_document_count()
+
+
+def is_gone(worker: Document) -> bool:
+    """Whether a worker of this machine, or of this container, has no process any more.
+
+    Its document outlives it by the length of its lease; who is started again is not to be told of himself.
+    """
+    host, _, pid = str(worker["_id"]).rpartition(":")
+    if (host, worker.get("among")) != (socket.gethostname(), _processes()):
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except OSError as error:
+        return isinstance(error, ProcessLookupError)
+    return False
+
+
+def _processes() -> str:
+    """Among which processes this one's id is its own: those of a machine, or of a container; empty if unknown."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def describe_sharing(shared: Mapping[str, Sequence[str]]) -> str:
+    """One line about cards that several workers were given."""
+    told = "; ".join(f"{card} by {' and '.join(names)}" for card, names in shared.items())
+    return f"a card is used by two workers: {told}; start them with other --gpus, or one with --per-gpu"
+
+
+def drain(db: Queue, workers: Sequence[str]) -> None:
+    """Ask workers to claim no more, finish what they run, and leave; they hear it with their next heartbeat.
+
+    Raises:
+        ReproError: naming those that are not there; nobody was asked.
+    """
+    alive = db.workers.distinct("_id")
+    if missing := [worker for worker in workers if worker not in alive]:
+        raise ReproError(f"no such worker: {', '.join(missing)}; there are: {', '.join(sorted(alive)) or 'none'}")
+    db.workers.update_many({"_id": {"$in": list(workers)}}, {"$set": {"drain": True}})
+
+
+def depart(db: Queue, worker: str) -> None:
+    db.workers.delete_one({"_id": worker})

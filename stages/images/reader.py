@@ -1,0 +1,173 @@
+"""Images by mask from any file system, as arrays. Shared by every stage that reads images."""
+
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import fsspec
+import numpy as np
+from fsspec.utils import glob_translate
+from numpy.typing import NDArray
+from PIL import Image
+
+from repro.stages.errors import StageError
+
+Pixels = NDArray[np.uint8]
+
+# What is held of the files at once: enough for an object store to be read concurrently, little memory.
+CHUNK_FILES, CHUNK_BYTES = 256, 32 << 20
+MODES = {1: "L", 3: "RGB"}
+# 16 bits a channel, which Pillow would cut to 8 in silence; "BGR;16" is 16 bits a pixel.
+DEEP = re.compile(r"(?<!BGR);16")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file that a mask found.
+
+    Attributes:
+        name: as outputs show it: relative to the data for a relative mask, else the full URL or path.
+        size: in bytes, as listed.
+        fs, path: where to read it.
+    """
+
+    name: str
+    size: int
+    fs: Any
+    path: str
+
+
+def find(masks: Any, data: str, key: str = "images") -> list[Entry]:
+    """Every file that matches one of the masks, once, sorted by name.
+
+    Args:
+        masks: a mask or a list of masks; `**` goes into folders, though not into links to folders: a mask
+            must name these. Relative ones are resolved against `data`.
+        data: fsspec URL or folder.
+        key: the config's key, for messages.
+
+    Raises:
+        StageError: a mask is no text, matches nothing, or its place can't be listed.
+    """
+    masks = [masks] if isinstance(masks, str) else masks
+    if not isinstance(masks, list) or not masks or not all(isinstance(m, str) and m for m in masks):
+        raise StageError(f'"{key}": expected a mask or a list of masks, got: {masks!r}')
+    found = {entry.name: entry for mask in masks for entry in _match(mask, data, key)}
+    return [found[name] for name in sorted(found)]
+
+
+def find_one(path: str, data: str, key: str) -> Entry:
+    """The one file at a path, which is resolved as masks are but holds no wildcards.
+
+    Raises:
+        StageError: there is no such file.
+    """
+    place = path if _absolute(path) else posixpath.join(data, path)
+    try:
+        fs, root = fsspec.url_to_fs(place)
+        info = fs.info(root)
+    except (FileNotFoundError, PermissionError, NotADirectoryError, ValueError, ImportError) as error:
+        raise StageError(f'"{key}": {place} can\'t be read: {type(error).__name__}') from error
+    if info["type"] == "directory":
+        raise StageError(f'"{key}": {place} is a folder; name a file')
+    return Entry(path, info.get("size") or 0, fs, root)
+
+
+def read(entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
+    """The files' bytes, in order. Object stores are read concurrently, a bounded chunk at a time.
+
+    Raises:
+        StageError: a file that was listed is gone or may not be read.
+    """
+    for chunk in _chunks(entries):
+        # cat_ranges and not cat: cat would take "[" in a file's name for a mask.
+        contents = chunk[0].fs.cat_ranges([entry.path for entry in chunk], None, None, on_error="return")
+        for entry, content in zip(chunk, contents, strict=True):
+            if isinstance(content, FileNotFoundError | PermissionError | IsADirectoryError):
+                raise StageError(f"{entry.name}: listed, but can't be read: {type(content).__name__}")
+            if isinstance(content, BaseException):
+                raise content
+            yield entry, content
+
+
+def decode(content: bytes, name: str, channels: int, size: tuple[int, int] | None = None) -> Pixels:
+    """An image file as a uint8 array H x W x C; the first frame, EXIF ignored, transparency dropped.
+
+    Args:
+        content: of the file.
+        name: for messages.
+        channels: 1 (grey) or 3 (RGB).
+        size: (height, width) to scale to, bilinear; None leaves it as it is.
+
+    Raises:
+        StageError: no image, a broken one, or one of more than 8 bits a channel.
+    """
+    try:
+        with Image.open(BytesIO(content)) as image:
+            deep = image.mode[0] in "IF" or any(DEEP.search(str(tile[3])) for tile in image.tile)
+            if not deep:
+                return _pixels(image, MODES[channels], size)
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders of hostile bytes raise nearly anything
+        reason = str(error).partition("<_io")[0].strip()
+        raise StageError(f"{name}: no readable image: {reason or type(error).__name__}") from error
+    raise StageError(f"{name}: over 8 bits a channel (mode {image.mode}); convert it to 8 bits first")
+
+
+def _pixels(image: Image.Image, mode: str, size: tuple[int, int] | None) -> Pixels:
+    converted = image if image.mode == mode else image.convert(mode)
+    if size is not None and (converted.height, converted.width) != size:
+        converted = converted.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+    return np.asarray(converted, dtype=np.uint8).reshape(converted.height, converted.width, -1)
+
+
+def _match(mask: str, data: str, key: str) -> Iterator[Entry]:
+    absolute = _absolute(mask)
+    prefix, pattern = _split(mask if absolute else posixpath.normpath(mask))
+    place = prefix if absolute else posixpath.join(data, prefix) if prefix else data
+    depth = None if "**" in pattern else pattern.count("/") + 1
+    try:
+        fs, root = fsspec.url_to_fs(place)
+        listing = fs.find(root, maxdepth=depth, detail=True)
+    except (FileNotFoundError, NotADirectoryError):
+        listing = {}
+    except (PermissionError, ValueError, ImportError) as error:
+        raise StageError(f'"{key}": {mask!r}: {place} can\'t be listed: {error}') from error
+    matches = re.compile(glob_translate(pattern)).match
+    none = True
+    for path, info in listing.items():
+        relative = path[len(root.rstrip("/")) :].lstrip("/")
+        if matches(relative) and info["type"] != "directory":
+            none = False
+            yield Entry(posixpath.join(prefix, relative), info.get("size") or 0, fs, path)
+    if none:
+        raise StageError(f'"{key}": no file matches {pattern!r} in {place}; check the mask and REPRO_DATA')
+
+
+def _absolute(path: str) -> bool:
+    return "://" in path or path.startswith("/")
+
+
+def _split(mask: str) -> tuple[str, str]:
+    """The folder before the first wildcard, which is listed, and the pattern for what lies in it."""
+    wild = re.search(r"[*?\[]|$", mask)
+    cut = mask.rfind("/", 0, wild.start() if wild else None)
+    return mask[: max(cut, 0)] or ("/" if cut == 0 else ""), mask[cut + 1 :]
+
+
+def _chunks(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    chunk: list[Entry] = []
+    size = 0
+    for entry in entries:
+        full = len(chunk) == CHUNK_FILES or size + entry.size > CHUNK_BYTES
+        if chunk and (full or entry.fs is not chunk[0].fs):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(entry)
+        size += entry.size
+    if chunk:
+        yield chunk

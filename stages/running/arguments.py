@@ -1,0 +1,38 @@
+"""The command line of one stage: `python -m stages.train -c model.json`, or `python mine.py -c model.json`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from repro.stages.running.standalone import Options, exit_code, run_alone
+
+
+def main(stage: str, arguments: Sequence[str] | None = None) -> None:
+    """Run one config of this stage in a folder of its own; exits the process if that does not go well.
+
+    Args:
+        stage: as a config names it, such as `"mine:train"`.
+        arguments: of the command line; None takes this process' own.
+    """
+    given = _parse(stage, arguments)
+    options = Options(
+        given.conf, given.set, given.name, Path(given.root), given.allow_unknown, given.resume, given.hermetic
+    )
+    if code := exit_code(lambda: run_alone(Path(given.config), options, stage)):
+        sys.exit(code)
+
+
+def _parse(stage: str, arguments: Sequence[str] | None) -> argparse.Namespace:
+    module, _, _ = stage.partition(":")
+    command = f"python -m {module if ':' in stage else f'stages.{stage}'}"
+    parser = argparse.ArgumentParser(prog=command, description=f"Run stage {stage} without a queue.")
+    parser.add_argument("-c", "--config", required=True, metavar="FILE", help="one flat JSON config")
+    parser.add_argument("--conf", metavar="JSON", help="merged over the file before anything else")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="likewise, one key; repeatable")
+    parser.add_argument("--name", help="of the folder, instead of the config's")
+    parser.add_argument("--root", metavar="DIR", default="runs", help="where folders lie, sources too (default: runs)")
+    parser.add_argument("--allow-unknown", action="store_true", help="accept keys that no code reads")
+    parser.add_argument("--resume", action="store_true", help="go on where a killed run of this config left off")
+    parser.add_argument("--hermetic", action="store_true", help="refuse reads of what is not declared")
+    return parser.parse_args(arguments)

@@ -1,0 +1,192 @@
+"""Checkpoints: what a stage needs to go on where it was killed. They are never part of its result.
+
+Each is a folder named after its step, with the tensors (safetensors) and the rest (JSON), written off the stage's
+thread. The JSON comes last, whole and durable or not at all, and marks a whole checkpoint: whatever dies at whatever
+moment, one without it counts for nothing.
+
+It belongs to one computation, to one state of the code and to one kind of machine: a result must not be half of one and
+half of another, so under any other a stage begins from the beginning.
+"""
+
+import json
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from repro.stages import files
+from repro.stages.errors import Stopped
+from repro.stages.source import provenance
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+STATE, FACTS = "state.safetensors", "state.json"
+KEEP = 2  # on this machine's disk; more would help only against a broken disk
+GAP = 30.0  # seconds, at least, between two checkpoints whose config does not say how often
+SHARE = 50  # such a checkpoint may cost one part in so many of the time that has passed since the one before
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """`step`: how many steps were done. The tensors lie on the CPU."""
+
+    step: int
+    tensors: "dict[str, Tensor]"
+    facts: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one attempt at a run, in a folder of its own.
+
+    Attributes:
+        stopping: whether SIGTERM (or Ctrl-C) has asked for a checkpoint at the next step, and then for the end.
+    """
+
+    def __init__(
+        self, folder: Path, fingerprint: str, package: str, saved: Callable[[int], None] = lambda step: None
+    ) -> None:
+        """`package`: of the stage's code. `saved`: is told of every checkpoint that is whole, from another thread."""
+        self.folder, self.fingerprint, self.package, self.saved = folder, fingerprint, package, saved
+        self.stopping = False
+        self._found = steps_in(folder)  # now: of several ranks none must find what another has just written
+        self._writer: threading.Thread | None = None
+        self._next = time.monotonic() + GAP
+        self._before: dict[int, Any] = {}
+        self._code: str | None = None  # as it was when the stage began: on the disk it may change meanwhile
+
+    def newest(self, say: Callable[[str], None] = print) -> Checkpoint | None:
+        """The newest whole one that this attempt was given; None means to begin from the beginning."""
+        self._begin()
+        for step in self._found:
+            try:
+                return self._load(step, say)
+            except Exception as error:  # whatever is wrong with it, the one before is as good
+                say(f"the checkpoint of step {step} can't be read: {error}")
+        return None
+
+    def due(self, step: int, every: int = 0) -> bool:
+        """Whether to make one after this step: when told to stop; every so many steps; with 0, from time to time."""
+        return self.stopping or (step % every == 0 if every else time.monotonic() >= self._next)
+
+    def save(self, step: int, tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any]) -> None:
+        """Copy the tensors, and write them while the stage goes on. While one is being written no other is begun.
+
+        Raises:
+            Stopped: the stage was told to stop, and its checkpoint has been written.
+        """
+        began, self._next = time.monotonic(), float("inf")
+        self._begin()
+        if self.stopping:
+            self._wait()
+            self._write(step, *_copied(tensors, facts), began)
+            raise Stopped(step)
+        if self._writer is None or not self._writer.is_alive():
+            content = (step, *_copied(tensors, facts), began)
+            self._writer = threading.Thread(target=self._write, args=content, name="checkpoint", daemon=True)
+            self._writer.start()
+
+    def listen(self) -> None:
+        """From now on SIGTERM and Ctrl-C ask for a checkpoint; a stage that makes none is ended by them."""
+        if not self._before and threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._told_to_stop)
+
+    def close(self) -> None:
+        """Wait for what is being written; signals mean again what they did."""
+        self._wait()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def _begin(self) -> None:
+        if self._code is None:
+            self._code = provenance.digest(self.package)
+
+    def _told_to_stop(self, number: int, frame: FrameType | None) -> None:
+        if self.stopping and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.stopping = True
+
+    def _load(self, step: int, say: Callable[[str], None]) -> Checkpoint | None:
+        from safetensors.torch import load_file
+
+        folder = self.folder / name_of(step)
+        told = json.loads((folder / FACTS).read_bytes())
+        if changed := differences(told["made_by"], self._made_by()):
+            say(f"the checkpoint of step {step} is of no use, {'; '.join(changed)}: starting from the beginning")
+            return None
+        found = Checkpoint(step, load_file(folder / STATE), told["facts"])
+        say(f"going on from the checkpoint of step {step}")
+        return found
+
+    def _write(self, step: int, tensors: "dict[str, Tensor]", facts: dict[str, Any], began: float) -> None:
+        try:
+            if write(self.folder, step, tensors, {"made_by": self._made_by(), "facts": facts}):
+                self.saved(step)
+        except Exception as error:  # a full disk, say: the run itself may go well without
+            print(f"no checkpoint of step {step}: {error}")
+        now = time.monotonic()
+        self._next = now + max(GAP, SHARE * (now - began))
+
+    def _wait(self) -> None:
+        if self._writer is not None:
+            self._writer.join()
+
+    def _made_by(self) -> dict[str, Any]:
+        """What the bytes of a result may depend on besides the config."""
+        versions = {key: value for key, value in provenance.versions().items() if key in ("python", "torch", "numpy")}
+        made_by = {"config": self.fingerprint, "code": self._code}
+        return made_by | versions | provenance.hardware()
+
+
+def write(folder: Path, step: int, tensors: "dict[str, Tensor]", told: Mapping[str, Any]) -> bool:
+    """Write a checkpoint, its mark last, and drop the oldest; False if that step has one already."""
+    from safetensors.torch import save_file
+
+    place = folder / name_of(step)
+    if (place / FACTS).exists():
+        return False
+    shutil.rmtree(place, ignore_errors=True)  # half of one, by an attempt that died here
+    place.mkdir(parents=True)
+    save_file(tensors, place / STATE)
+    files.sync(place / STATE)
+    files.create(place / FACTS, json.dumps(told).encode())
+    files.sync(folder)
+    oldest = name_of(steps_in(folder)[:KEEP][-1])
+    for old in [old for old in folder.glob("[0-9]*") if old.name < oldest]:
+        (old / FACTS).unlink(missing_ok=True)
+        shutil.rmtree(old)
+    return True
+
+
+def name_of(step: int) -> str:
+    return f"{step:012}"
+
+
+def steps_in(folder: Path) -> list[int]:
+    """The steps of the whole checkpoints in a folder, the newest first."""
+    return sorted((int(mark.parent.name) for mark in folder.glob(f"[0-9]*/{FACTS}")), reverse=True)
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What of what made a checkpoint is not so any more."""
+    changed = [key for key in sorted(then.keys() | now.keys()) if then.get(key) != now.get(key)]
+    return [f"the {key} has changed" if key in ("code", "config") else _told(key, then, now) for key in changed]
+
+
+def _told(key: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    return f"{key} was {then.get(key)} and is {now.get(key)}"
+
+
+def _copied(tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any]) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+    """Copies all the way down, of the tensors on the CPU in rows: the stage goes on and changes the originals."""
+    import torch
+
+    copies = {name: torch.empty(t.shape, dtype=t.dtype).copy_(t.detach()) for name, t in tensors.items()}
+    return copies, json.loads(json.dumps(facts))

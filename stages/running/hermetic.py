@@ -1,0 +1,216 @@
+"""What a stage touches besides its inputs, its folder, the code and the libraries, seen by an audit hook (R4, R6).
+
+Always refused: to open for writing what is there already in the run's folder or in its inputs. Recorded, or with
+`hermetic` refused: files read or written elsewhere, variables of the environment that the stage's module does not
+ask for (`ENVIRONMENT`), connections, programs started.
+
+What it can't see: files that libraries open in C, C++ or Rust (torch, safetensors, HDF5), what a program that was
+started does, variables that C code looks up; and it does not tell what a library looks up for itself from
+what it does for the stage: variables, programs and the system's own files are told of the stage's own code only.
+It shows carelessness, it does not hold back malice.
+"""
+
+import os
+import re
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from repro.stages.errors import StageError
+from repro.stages.run import Run
+from repro.stages.source import modules, registry
+
+MOST = 20  # of a kind that are named; all are counted
+STANDARD_LIBRARY = sysconfig.get_path("stdlib")
+LIBRARIES = tuple({sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *modules.PACKAGES})
+SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/lib64", "/opt", "/var/lib")
+CODE = (".py", ".pyc", ".so", ".pth", ".typed")
+METADATA = re.compile(r"\.(egg|dist)-info/")  # of packages, which libraries ask for
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_TRUNC
+
+_watch: "Watch | None" = None  # what the hook reports to: a hook can't be taken away again
+_hooked = False
+
+
+@contextmanager
+def watched(run: Run, stage: registry.Stage) -> Iterator["Watch"]:
+    """Watch what this process does until the end of the block."""
+    global _watch, _hooked  # noqa: PLW0603 - the interpreter has one list of hooks, and so has this module one watch
+    found = Watch(run, stage.__module__)
+    if not _hooked:
+        sys.addaudithook(_hook)
+        _hooked = True
+    environment = os.environ.__class__
+    os.environ.__class__ = _Environment
+    _watch = found
+    try:
+        yield found
+    finally:
+        _watch = None
+        os.environ.__class__ = environment
+
+
+def _hook(event: str, arguments: Sequence[Any]) -> None:
+    if _watch is not None and (seen := EVENTS.get(event)):
+        seen(_watch, *arguments)
+
+
+class _Environment(os._Environ[str]):
+    """`os.environ` while a stage runs: there is no audit event for a look at it."""
+
+    def __getitem__(self, key: str) -> str:
+        if _watch is not None:
+            _watch.looked_up(key)
+        return super().__getitem__(key)
+
+    def __iter__(self) -> Iterator[str]:
+        if _watch is not None:
+            _watch.looked_up("*")
+        return super().__iter__()
+
+
+class Watch:
+    """What one run was seen to do."""
+
+    def __init__(self, run: Run, module: str) -> None:
+        self.strict = run.hermetic
+        self.packages = {modules.OURS, modules.package_of(module)}
+        self.asked_for = tuple(getattr(sys.modules[module], "ENVIRONMENT", ()))
+        self.protected = _roots([run.out, *run.inputs.values()])
+        texts = list(_texts(run.params.config.values()))
+        told = [_declared_by(text) for text in texts if text.startswith("/")]
+        data = [] if "://" in run.data or not run.data else [Path(run.data)]
+        own = [run.checkpoints.folder] if run.checkpoints is not None else []
+        self.declared = (*self.protected, *_roots([*own, *data, *told]))
+        self.code = _roots([_folder_of(package) for package in self.packages])
+        reads_a_service = bool(self.asked_for) and "://" in run.data
+        self.may_connect = reads_a_service or any("://" in text for text in texts)
+        self._own: set[str] = set()  # what this run made itself, wherever
+        self._seen: dict[str, dict[str, None]] = {}
+
+    def undeclared(self) -> dict[str, list[str]]:
+        """Kind -> what was seen of it, in order, without repetition; past a bound only how many more."""
+        return {
+            kind: [*list(seen)[:MOST], *([f"and {len(seen) - MOST} more"] if len(seen) > MOST else [])]
+            for kind, seen in sorted(self._seen.items())
+        }
+
+    def opened(self, path: Any, mode: str | None, flags: int) -> None:
+        if isinstance(path, int) or os.path.isdir(place := _place(path)):  # noqa: PTH112 - a folder has no content
+            return
+        writes = bool(flags & WRITES)
+        if writes:
+            self._refuse_overwriting(place)
+        if not self._is_known(place):
+            if writes and not os.path.lexists(place):
+                self._own.add(place)
+            self._note("files written" if writes else "files", place)
+
+    def moved(self, source: Any, target: Any, *_: int) -> None:
+        self._refuse_overwriting(_place(target))
+
+    def shortened(self, path: Any, length: int) -> None:
+        if not isinstance(path, int):
+            self._refuse_overwriting(_place(path))
+
+    def made_folder(self, path: Any, *_: int) -> None:
+        place = _place(path)
+        if not os.path.lexists(place):
+            self._own.add(place)
+
+    def connected(self, socket: Any, address: Any) -> None:
+        if not self.may_connect:
+            self._note("network", ":".join(map(str, address[:2])) if isinstance(address, tuple) else str(address))
+
+    def started(self, program: Any, arguments: Any, *_: Any) -> None:
+        if self._is_own_code():
+            self._note("programs", str(program or (arguments if isinstance(arguments, str) else arguments[0])))
+
+    def looked_up(self, variable: str) -> None:
+        if not any(fnmatchcase(variable, pattern) for pattern in self.asked_for) and self._is_own_code(_is_frozen):
+            self._note("environment", variable)
+
+    def _refuse_overwriting(self, place: str) -> None:
+        if _below(place, self.protected) and os.path.lexists(place):
+            raise FileExistsError(f"{place}: exists already; a file of a run is written once")
+
+    def _is_known(self, place: str) -> bool:
+        if _below(place, self.declared) or _below(place, LIBRARIES) or _below(place, self.code):
+            return True
+        if any(place == own or place.startswith(f"{own}{os.sep}") for own in self._own):
+            return True
+        if (place.endswith(CODE) or METADATA.search(place)) and _below(place, tuple(filter(None, sys.path))):
+            return True
+        return _below(place, SYSTEM) and not self._is_own_code()
+
+    def _note(self, kind: str, what: str) -> None:
+        self._seen.setdefault(kind, {})[what] = None
+        if self.strict:
+            raise StageError(f"not hermetic: {kind}: {what}; declare it in the config or the module, or do without")
+
+    def _is_own_code(self, passed_through: Callable[[str], bool] | None = None) -> bool:
+        """Whether the stage's own code does this, and not a library that it called."""
+        passes = passed_through or _is_standard
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and (passes(frame.f_code.co_filename) or frame.f_code.co_filename == __file__):
+            frame = frame.f_back
+        if frame is None:
+            return False
+        package = modules.package_of(str(frame.f_globals.get("__name__", "")))
+        return package in self.packages or not _below(frame.f_code.co_filename, LIBRARIES)
+
+
+EVENTS: dict[str, Callable[..., None]] = {
+    "open": Watch.opened,
+    "os.rename": Watch.moved,
+    "os.truncate": Watch.shortened,
+    "os.mkdir": Watch.made_folder,
+    "socket.connect": Watch.connected,
+    "subprocess.Popen": Watch.started,
+}
+
+
+def _is_frozen(file: str) -> bool:
+    """`os` and what it is made of, but not what of the standard library looks variables up for itself."""
+    return file.startswith("<frozen")
+
+
+def _is_standard(file: str) -> bool:
+    return _is_frozen(file) or (file.startswith(f"{STANDARD_LIBRARY}{os.sep}") and "-packages" not in file)
+
+
+def _place(path: Any) -> str:
+    """The absolute path, its links not followed: what a link is called decides whose it is."""
+    return os.path.abspath(os.fsdecode(path))  # noqa: PTH100
+
+
+def _declared_by(path: str) -> Path:
+    """What an absolute path in a config declares; of a mask, the folder in which it looks."""
+    before, *mask = re.split(r"[*?\[]", path, maxsplit=1)
+    return Path(before.rpartition("/")[0] or "/") if mask else Path(path)
+
+
+def _roots(folders: Sequence[Path]) -> tuple[str, ...]:
+    return tuple({str(place) for folder in folders for place in (folder.absolute(), folder.resolve())})
+
+
+def _below(place: str, roots: Sequence[str]) -> bool:
+    return any(place == root or place.startswith(f"{root.rstrip(os.sep)}{os.sep}") for root in roots)
+
+
+def _folder_of(package: str) -> Path:
+    """Where the code of a package lies; of a module, its file."""
+    module = sys.modules.get(package)
+    if inside := list(getattr(module, "__path__", ())):
+        return Path(inside[0])
+    return Path(getattr(module, "__file__", None) or os.devnull)
+
+
+def _texts(values: Any) -> Iterator[str]:
+    for value in values:
+        yield from (item for item in (value if isinstance(value, list) else [value]) if isinstance(item, str))

@@ -1,0 +1,150 @@
+"""A run without a queue: the five steps (R14): parse arguments, merge, make the folder, copy the config in, work.
+
+`arguments` has the first of them for `python -m stages.train` and `python mine.py`; `repro run` is the same for every
+stage.
+"""
+
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from repro.stages import config as configs
+from repro.stages import files
+from repro.stages.errors import ConfigError, ReproError, Stopped
+from repro.stages.params import Params
+from repro.stages.run import CONFIG, DIFF, MANIFEST, Metrics, Run
+from repro.stages.running import manifest, resume
+from repro.stages.running.checkpoints import Checkpoints
+from repro.stages.running.execution import Result, execute
+from repro.stages.source import provenance, registry
+from repro.stages.source.keys import check_keys
+
+
+@dataclass(frozen=True)
+class Options:
+    """What stands beside the config on a command line.
+
+    Attributes:
+        conf, settings: laid over the file before anything else (R7).
+        name: of the folder, instead of the config's.
+        root: the folder in which runs lie, those of the sources too.
+        resume: go on where a killed run of this config left off.
+        hermetic: refuse reads of what is not declared.
+    """
+
+    conf: str | None = None
+    settings: Sequence[str] = ()
+    name: str | None = None
+    root: Path = Path("runs")
+    allow_unknown: bool = False
+    resume: bool = False
+    hermetic: bool = False
+
+
+def run_alone(path: Path, options: Options, stage: str | None = None) -> Path:
+    """Run one config in a folder of its own; returns that folder.
+
+    Args:
+        stage: the one that the config must be for; None takes any.
+
+    Raises:
+        ReproError: the config, its sources or the folder are not as they must be.
+        Stopped: the stage was told to stop, and has left a checkpoint.
+    """
+    name = configs.check_name(options.name or path.stem, str(path))
+    config = _merged(path, options, stage)
+    root = options.root
+    inputs = {source: root / source for source in configs.sources(config)}
+    digest = manifest.fingerprint_of(config, inputs)
+    folder, kept = root / name, resume.checkpoints_of(root, name)
+    if not (options.resume and resume.make_way(folder, config)):
+        _make_folder(folder, config)
+        shutil.rmtree(kept, ignore_errors=True)  # of a folder that somebody has removed
+    package = registry.package(str(config["stage"]))
+    run = Run(
+        name,
+        Params(config),
+        {source: place.resolve() for source, place in inputs.items()},
+        folder.resolve(),
+        os.environ.get("REPRO_DATA") or str(Path.cwd()),
+        options.hermetic,
+        _report,
+        checkpoints=Checkpoints(kept.resolve(), digest, package),
+    )
+    result = execute(run)
+    result.environment.update(provenance.code(package))
+    _tell(result)
+    of_sources = {source: {"fingerprint": manifest.fingerprint_of_folder(f)} for source, f in inputs.items()}
+    document = manifest.manifest(name, config, digest, of_sources, manifest.describe(folder), result)
+    if result.environment.get("dirty"):
+        files.create(folder / DIFF, provenance.diff(package))
+    files.create(folder / MANIFEST, document)
+    shutil.rmtree(kept, ignore_errors=True)
+    return folder
+
+
+def exit_code(run: Callable[[], Path]) -> int:
+    """Run, print the folder, or else one line of what went wrong; returns the process' exit code."""
+    try:
+        print(run())
+    except ReproError as error:
+        return _complain(str(error), error.exit_code)
+    except Stopped as stopped:
+        return _complain(f"{stopped}; the same command with --resume goes on", 1)
+    except Exception as error:  # the stage's own: its author needs the way to it, a user the last line
+        traceback.print_exc()
+        return _complain(f"{type(error).__name__}: {error}", 1)
+    return 0
+
+
+def _merged(path: Path, options: Options, stage: str | None) -> configs.Config:
+    config = configs.merge(configs.load(path), options.conf, options.settings)
+    configs.check(config, str(path))
+    if stage is not None and config["stage"] != stage:
+        raise ConfigError(f'{path}: "stage" is "{config["stage"]}"; run it with: repro run {path}')
+    check_keys(config, registry.keys(str(config["stage"]), str(path)), str(path), options.allow_unknown)
+    return config
+
+
+def _make_folder(folder: Path, config: configs.Config) -> None:
+    """The folder, and in it the config, created exclusively: whoever finds one there changes nothing (R2, R3)."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise FileExistsError
+        files.create(folder / CONFIG, configs.pretty(config))
+    except FileExistsError as error:
+        unfinished = (folder / CONFIG).exists() and not (folder / MANIFEST).exists()
+        raise ConfigError(
+            f"{folder}: holds a config or other files already; nothing was changed; take another name or root"
+            + (", or --resume if it was killed" if unfinished else "")
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{folder}: can't be written: {error.strerror}") from error
+
+
+def _tell(result: Result) -> None:
+    if result.unread:
+        print(f"never read: {', '.join(result.unread)}", file=sys.stderr)
+    for kind, seen in result.environment.get("undeclared", {}).items():
+        print(f"not declared: {kind}: {', '.join(seen)}", file=sys.stderr)
+
+
+def _report(step: int, total: int, metrics: Metrics) -> None:
+    if sys.stderr.isatty() or step == total:
+        figures = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        print(
+            f"\r{step}/{total}  {figures}\033[K" if sys.stderr.isatty() else f"{step}/{total}  {figures}",
+            end="" if sys.stderr.isatty() and step < total else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _complain(line: str, code: int) -> int:
+    print("error:", *line.split(), file=sys.stderr)
+    return code

@@ -1,0 +1,173 @@
+"""Where modules lie, found without importing them; and that a user's own are never older than their files."""
+
+import ast
+import importlib.util
+import sys
+import sysconfig
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    ModuleSpec,
+    PathFinder,
+    SourceFileLoader,
+)
+from pathlib import Path
+from typing import Any
+
+from repro.stages.errors import ConfigError
+from repro.stages.source import project
+
+OURS = "repro.stages"  # the package of the built-in stages
+PACKAGES = tuple(place for place in sys.path if place.endswith(("site-packages", "dist-packages")))
+_PATHS = (sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+INSTALLED = tuple({f"{place}/" for place in (*_PATHS, *PACKAGES)})
+
+
+def source(module: str) -> Path | None:
+    """The file of a module; None if there is none, or if it is not Python."""
+    spec = _spec(module)
+    return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") else None
+
+
+def package_of(module: str) -> str:
+    """The top package, or top module, whose code belongs together with a module's."""
+    return OURS if f"{module}.".startswith(f"{OURS}.") else module.partition(".")[0]
+
+
+def folder(package: str) -> Path | None:
+    """The folder of a package (`package_of`), or the one in which a top module lies."""
+    spec = _spec(package)
+    if spec is None:
+        return None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations)))
+    return Path(spec.origin).parent if spec.origin else None
+
+
+def lie_together(module: str, other: str) -> bool:
+    """Whether both are of one package; or one is a file of no package, and the other lies beside it, or below."""
+    ours, theirs = package_of(module), package_of(other)
+    if ours == theirs:
+        return True
+    if project.belongs_to_others(theirs.partition(".")[0]):
+        return False
+    file = source(module) if ours == module else None
+    if file is None or file.name == "__init__.py" or is_installed(str(file)):
+        return False
+    place = folder(theirs)
+    return place is not None and file.parent in (place, place.parent)
+
+
+def passed_over(module: str) -> str:
+    """Why a module of the project is not the one that an import takes; empty if it is, or if there is none."""
+    top, taken = module.partition(".")[0], _spec(module.partition(".")[0])
+    there = project.candidates(top)
+    if not there or taken is None or _lies_in(taken, there):
+        return ""
+    place = taken.origin or next(iter(taken.submodule_search_locations or ()), "?")
+    if project.belongs_to_others(top):
+        whose = "the product has" if top == "repro" else "Python's standard library has"
+        return f"{whose} a module of that name ({place}), which is taken instead of {there[0]}; rename yours"
+    return f"{place} is taken instead of {there[0]}, which has no __init__.py; create one there, or rename it"
+
+
+def _lies_in(taken: ModuleSpec, places: Sequence[Path]) -> bool:
+    found = [taken.origin] if taken.origin else list(taken.submodule_search_locations or ())
+    return any(Path(place).is_relative_to(path) for place in found for path in places)
+
+
+def is_installed(place: str) -> bool:
+    """Whether a path is below where the standard library and packages are installed."""
+    return f"{place}/".startswith(INSTALLED)
+
+
+def names(file: Path) -> list[str]:
+    """What the top level of a file defines, imports or assigns; `*` if it takes all of another module.
+
+    Raises:
+        ConfigError: it is no Python.
+    """
+    return _names(file, file.stat().st_mtime_ns)
+
+
+def parsed(file: Path) -> ast.Module:
+    try:
+        return ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        line = error.lineno if isinstance(error, SyntaxError) else 1
+        why = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise ConfigError(f"{file}:{line}: the stage's code can't be read: {why}") from error
+
+
+def compile_own_code() -> None:
+    """From now on compile anew what is imported from where nothing is installed.
+
+    Python takes its compiled copy of a file for good while the file's size and its time in whole seconds are the same:
+    a run could compute with the code of the edit before the last.
+    """
+    if _own_folder not in sys.path_hooks:
+        sys.path_hooks.insert(0, _own_folder)
+        for known in [path for path in sys.path_importer_cache if not is_installed(path)]:
+            del sys.path_importer_cache[known]
+
+
+class _Compiling(SourceFileLoader):
+    def path_stats(self, path: Any) -> Any:
+        """Python's own way to say that there is no telling whether a compiled copy is good."""
+        raise OSError(f"{path}: no compiled copy is used")
+
+
+_finder = FileFinder.path_hook((ExtensionFileLoader, EXTENSION_SUFFIXES), (_Compiling, SOURCE_SUFFIXES))
+
+
+def _own_folder(path: str) -> Any:
+    if is_installed(path):
+        raise ImportError(f"{path}: its compiled copies are good")
+    return _finder(path)
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """As the stage's process would find it, the project's folders first. Python's own `find_spec` of a dotted name
+    would import its parents, and torch with them."""
+    name, *rest = module.split(".")
+    spec = _top_spec(name)
+    for part in rest:
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        name = f"{name}.{part}"
+        spec = PathFinder.find_spec(name, spec.submodule_search_locations)
+    return spec
+
+
+def _top_spec(name: str) -> ModuleSpec | None:
+    if not project.belongs_to_others(name):
+        places = project.folders()
+        rest = [place for place in sys.path if place not in places]
+        if spec := PathFinder.find_spec(name, [*places, *rest]):
+            return spec
+    try:
+        return importlib.util.find_spec(name)  # also through the finders of editable installs
+    except ValueError:  # a module that was made by hand
+        return None
+
+
+@lru_cache(maxsize=1000)
+def _names(file: Path, modified: int) -> list[str]:
+    found: list[str] = []
+    waiting: list[ast.AST] = [parsed(file)]
+    while waiting:
+        node = waiting.pop()
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                found.append(name)
+                continue
+            case ast.alias(name=name, asname=asname):
+                found.append(asname or name.partition(".")[0])
+            case ast.Name(id=name, ctx=ast.Store()):
+                found.append(name)
+        waiting += ast.iter_child_nodes(node)
+    return found

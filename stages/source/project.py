@@ -1,0 +1,75 @@
+"""The user's project: the folders whose modules a config may name as `module:function`.
+
+Only the process of such a stage imports from them, and there they come before what is installed, as for
+`python train.py`. The product's own processes never do: whatever lies there, they work.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+_folders: tuple[str, ...] | None = None
+
+
+def folders() -> tuple[str, ...]:
+    """Those that `use` has set; else the current folder and what PYTHONPATH names, in their order."""
+    return here() if _folders is None else _folders
+
+
+def here() -> tuple[str, ...]:
+    named = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    try:
+        current = [os.getcwd()]  # noqa: PTH109
+    except FileNotFoundError:  # it was removed
+        current = []
+    return tuple(dict.fromkeys([*current, *(os.path.abspath(place) for place in named)]))  # noqa: PTH100
+
+
+def current() -> str:
+    """The first of them, where a user looks first."""
+    return next(iter(folders()), "the current folder, which is gone")
+
+
+def use(places: Sequence[str]) -> None:
+    """Let the project be these folders, wherever this process is."""
+    global _folders  # noqa: PLW0603 - one process executes one project
+    _folders = tuple(places)
+
+
+def enter() -> None:
+    """From now on this process imports the project's modules before the installed ones.
+
+    A module that was loaded before, for a library, and whose name the project has too, is loaded anew from there when
+    it is imported next; whoever holds it keeps it. The standard library and the product are never replaced.
+    """
+    places = folders()
+    sys.path[:] = [*places, *(place for place in sys.path if place not in places)]
+    importlib.invalidate_caches()
+    loaded = {name for name in sys.modules if "." not in name and not belongs_to_others(name)}
+    for name in [name for name in loaded if _has(places, name) and _is_another(name)]:
+        for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+            del sys.modules[module]
+
+
+def belongs_to_others(name: str) -> bool:
+    """Whether a top module of this name is never the project's: the standard library's, or the product's."""
+    return name in sys.stdlib_module_names or name in ("repro", "__main__")
+
+
+def candidates(name: str) -> list[Path]:
+    """The files and folders of the project that could be a top module of this name."""
+    there = [Path(place, end) for place in folders() for end in (f"{name}.py", name)]
+    return [path for path in there if path.is_file() or path.is_dir()]
+
+
+def _has(places: Sequence[str], name: str) -> bool:
+    return any(os.path.exists(f"{place}/{name}{end}") for place in places for end in (".py", "/__init__.py"))  # noqa: PTH110
+
+
+def _is_another(name: str) -> bool:
+    """Whether the loaded module is not what would be imported now."""
+    found = PathFinder.find_spec(name)
+    return found is not None and found.origin != getattr(getattr(sys.modules[name], "__spec__", None), "origin", None)

@@ -1,0 +1,125 @@
+"""Stages by name: the built-in ones, those that other packages offer as `repro.stages` entry points, and by
+`module:function` any function of a module that can be imported."""
+
+import difflib
+import importlib
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
+
+from repro.stages.errors import ConfigError
+from repro.stages.source import modules, project
+
+if TYPE_CHECKING:
+    from repro.stages.run import Run
+
+Stage = Callable[["Run"], Mapping[str, int | float] | None]
+
+BUILT_IN = {
+    name: f"repro.stages.{name}:{name}"
+    for name in ("make_dataset", "augment", "train", "predict", "evaluate", "export")
+}
+SET_UP = f"{modules.OURS}.running.determinism"  # reads keys before any stage is called
+OWN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+
+
+@cache
+def available() -> dict[str, str]:
+    """Stage name -> `module:function`. A built-in name can't be taken by another package."""
+    return {point.name: point.value for point in entry_points(group="repro.stages")} | BUILT_IN
+
+
+def locate(name: str, where: str = "config") -> str:
+    """The `module:function` of a stage, without importing it.
+
+    Raises:
+        ConfigError: there is no such stage, module or function; the nearest name is offered.
+    """
+    if ":" in name:
+        return _checked(name, where)
+    if name not in available():
+        available.cache_clear()  # a package may have been installed since
+    stages = available()
+    if name not in stages:
+        near = difflib.get_close_matches(name, stages, n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"there are: {', '.join(sorted(stages))}"
+        raise ConfigError(f"{where}: unknown stage {json.dumps(name)}; {hint}")
+    return stages[name]
+
+
+def _checked(name: str, where: str) -> str:
+    """A `module:function` that stands in a config, if there is such a function."""
+    if not OWN.fullmatch(name):
+        raise ConfigError(f'{where}: "stage": expected a name or module:function, got: {json.dumps(name)}')
+    module, _, function = name.partition(":")
+    if why := modules.passed_over(module):
+        raise ConfigError(f'{where}: stage "{name}": {why}')
+    if (file := modules.source(module)) is None:
+        raise ConfigError(
+            f'{where}: stage "{name}": no Python module {module} in {project.current()}, on PYTHONPATH or installed; '
+            "submit, and start workers, in the folder where it lies, or set PYTHONPATH"
+        )
+    if function not in (there := modules.names(file)) and "*" not in there:
+        near = difflib.get_close_matches(function, there, n=1)
+        hint = f'did you mean "{module}:{near[0]}"?' if near else "define it there: def stage(run)"
+        raise ConfigError(f'{where}: stage "{name}": {file} has no {function}; {hint}')
+    return name
+
+
+def package(name: str) -> str:
+    """The package whose code a stage's belongs to (`modules.package_of`)."""
+    return modules.package_of(locate(name).partition(":")[0])
+
+
+def load(name: str) -> Stage:
+    """The function of a stage; imports its module, torch and all."""
+    module, _, function = locate(name).partition(":")
+    if name not in BUILT_IN:
+        modules.compile_own_code()
+    if ":" in name:
+        project.enter()
+    stage: Stage = getattr(importlib.import_module(module), function)
+    return stage
+
+
+@lru_cache(maxsize=100)
+def _keys(module: str, moment: int) -> dict[str, object]:
+    from repro.stages.source.keys import known_keys
+
+    return known_keys(SET_UP) | _of_ranks(module) | known_keys(module)
+
+
+def _of_ranks(module: str) -> dict[str, object]:
+    """The key that a stage knows by `RANKS = True` in its module: it is read before the stage is called."""
+    from repro.stages.source.keys import constant
+
+    return {"ranks": 1} if constant(module, "RANKS") is True else {}
+
+
+def keys(name: str, where: str = "config") -> dict[str, object]:
+    """Key -> default of every config key that a stage's code, or the set-up of determinism, reads."""
+    # For a second: one submit asks a thousand times; a notebook lives on while somebody edits.
+    return _keys(locate(name, where).partition(":")[0], int(time.monotonic()))
+
+
+def defaults(name: str) -> dict[str, list[object]]:
+    """Key -> every default with which today's code of a stage reads it; `params.REQUIRED` and `COMPUTED` among them."""
+    from repro.stages.source.keys import reads
+
+    found = dict(reads(SET_UP))
+    module = locate(name).partition(":")[0]
+    for key, more in reads(module).items():
+        found[key] = [*found.get(key, []), *more]
+    return found | {key: [default] for key, default in _of_ranks(module).items()}
+
+
+def environment(name: str) -> tuple[str, ...]:
+    """The variables of the worker's environment that a stage asks for: `ENVIRONMENT = ("AWS_*",)` in its module."""
+    from repro.stages.source.keys import constant
+
+    found = constant(locate(name).partition(":")[0], "ENVIRONMENT")
+    return tuple(str(pattern) for pattern in found) if isinstance(found, tuple | list) else ()

@@ -1,0 +1,58 @@
+"""Keeps the leases of this worker's runs alive, from a thread of the worker's own process.
+
+It runs no stage code, so a stage that holds its interpreter for minutes loses nothing. A run whose token is
+no longer ours is stopped: somebody else has it, or it was cancelled.
+"""
+
+import contextlib
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from repro.scheduler import runs
+from repro.scheduler.server.connection import DriverError, Queue
+from repro.worker.attempt.executor import Attempt, Stopped
+
+
+class Keeper(threading.Thread):
+    """Renews every registered attempt's lease, each third of its length.
+
+    It does nothing else, and each renewal has a connection of its own: a reply that does not come delays no other.
+    """
+
+    def __init__(self, db: Queue, lease: float) -> None:
+        super().__init__(name="lease", daemon=True)
+        self.db, self.lease = db, lease
+        self._attempts: dict[str, Attempt] = {}
+        self._lock = threading.Lock()
+        self._ending = threading.Event()
+
+    def add(self, attempt: Attempt) -> None:
+        with self._lock:
+            self._attempts[attempt.token] = attempt
+
+    def remove(self, attempt: Attempt) -> None:
+        with self._lock:
+            self._attempts.pop(attempt.token, None)
+
+    def attempts(self) -> list[Attempt]:
+        with self._lock:
+            return list(self._attempts.values())
+
+    def run(self) -> None:
+        due = time.monotonic() + self.lease / 3
+        with ThreadPoolExecutor(thread_name_prefix="lease") as threads:
+            while not self._ending.wait(max(0.0, due - time.monotonic())):
+                due = time.monotonic() + self.lease / 3
+                list(threads.map(self._renew, self.attempts()))
+
+    def stop(self) -> None:
+        self._ending.set()
+
+    def _renew(self, attempt: Attempt) -> None:
+        with contextlib.suppress(DriverError):  # an unreachable server is no loss yet: the next round tries again
+            if not runs.renew(self.db, attempt.name, attempt.token, self.lease, attempt.news()):
+                with self._lock:
+                    still_ours = attempt.token in self._attempts
+                if still_ours:
+                    attempt.stop(Stopped("it was cancelled, or its lease was taken"))

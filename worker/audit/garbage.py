@@ -1,0 +1,271 @@
+"""What a store and a home hold that nothing needs, and its removal.
+
+Of checkpoints those of a folder that is complete are dead, and in any folder those that two newer whole ones have made
+useless. Where a run may still go on from one, its document names it or its history the attempt, and the folder stays.
+
+Never removed, whatever its age: a folder that a document or another run's manifest names anywhere, the attempt
+that a run is running in, and what this queue knows nothing of: a folder of a run without a document, or of
+another computation than the document's. Those may be another queue's, or all that a lost database has left.
+
+Why a check right before the removal is enough: a folder is made after the claim whose token it is named after.
+When its run's document does not hold that token any more, no transition can name the folder again; `restore`
+could, but it inserts only where there is no document, and there nothing is removed.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from repro.scheduler import runs
+from repro.scheduler.queue import queries
+from repro.scheduler.runs import FINAL, State
+from repro.scheduler.server.connection import Document, Queue
+from repro.stages.errors import ReproError, Unreachable
+from repro.stages.run import MANIFEST
+from repro.worker.audit import store_recovery
+from repro.worker.store import checkpoint_store
+from repro.worker.store.objects import MANY, Found
+from repro.worker.store.store import ATTEMPT, PROBES, Mark, Store
+
+WORK = "work"  # below the home: where stages run
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A folder that nothing needs, or, with `kept`, one that is left for its user to judge."""
+
+    location: str
+    size: int
+    age: float  # seconds since the last change of anything inside
+    why: str
+    kept: bool = False
+    upload: Found | None = None  # an upload that was not ended; `location` tells where it would lie
+    checkpoint: bool = False
+
+
+@dataclass
+class Collector:
+    """`older_than`: seconds for which nothing inside may have changed."""
+
+    db: Queue
+    store: Store
+    home: Path
+    older_than: float
+    _named: dict[str, set[str]] = field(default_factory=dict)  # folder -> who names it
+
+    def plan(self) -> list[Leftover]:
+        """What nothing needs. Folders are listed before documents are read: what comes later is in neither."""
+        attempts, uploads = self.store.attempts(), self.store.objects.unfinished()
+        works = [f"file://{path}" for path in attempt_folders(self.home / WORK)]
+        self._named = {}
+        for mark in self.store.marks(attempts):
+            if isinstance(mark, Mark):
+                self._note(mark.location, _parsed(mark))
+        known = {document["_id"]: self._known(document) for document in store_recovery.references(self.db)}
+        found = [self._judge(location, known.get(_run_of(location))) for location in attempts + works]
+        found += [self._judge_upload(upload, known.get(_run_of(self._folder_of(upload)))) for upload in uploads]
+        gone = {leftover.location for leftover in found if leftover and not leftover.kept}
+        found += self._dead_checkpoints([location for location in attempts if location not in gone])
+        found += [self._judge_probe(probe) for probe in self.store.objects.listing(PROBES)]
+        return [leftover for leftover in found if leftover]
+
+    def delete(self, planned: list[Leftover]) -> list[Leftover]:
+        """Remove what was planned and is still not needed; returns what was removed.
+
+        Raises:
+            ReproError: the queue is empty and the store is not: the database was lost.
+            Unreachable: a folder can't be removed.
+        """
+        if store_recovery.is_empty(self.db) and self.store.attempts():
+            raise ReproError("the queue has no runs but the store has results: nothing is removed; run repro rebuild")
+        return [leftover for leftover in planned if not leftover.kept and self._remove(leftover)]
+
+    def _dead_checkpoints(self, attempts: list[str]) -> list[Leftover]:
+        """Those of folders that stay."""
+        with ThreadPoolExecutor(MANY) as threads:
+            listed = zip(attempts, threads.map(self.store.contents, attempts), strict=True)
+            return [dead for location, contents in listed for dead in self._dead_in(location, contents)]
+
+    def _dead_in(self, location: str, contents: list[Found]) -> Iterator[Leftover]:
+        done = any(found.key.endswith(f"/{MANIFEST}") for found in contents)
+        why = "a checkpoint of a run that is done" if done else "a checkpoint that newer ones have made useless"
+        for place in checkpoint_store.dead(contents, self.store.url, done):
+            parts = [found for found in contents if f"{self.store.url}/{found.key}".startswith(f"{place}/")]
+            age = time.time() - max(part.modified for part in parts)
+            if age >= self.older_than:
+                yield Leftover(place, sum(part.size for part in parts), age, why, checkpoint=True)
+
+    def _remove_checkpoint(self, leftover: Leftover) -> bool:
+        """What was dead stays dead: only newer ones join a folder."""
+        checkpoint_store.remove(self.store, leftover.location)
+        return True
+
+    def _remove(self, leftover: Leftover) -> bool:
+        if leftover.checkpoint:
+            return self._remove_checkpoint(leftover)
+        if leftover.upload or leftover.location.startswith(f"{self.store.url}/{PROBES}/"):
+            return self._remove_object(leftover)
+        documents = store_recovery.references(self.db, _run_of(leftover.location))
+        known = next((self._known(document) for document in documents), None)
+        again = self._judge(leftover.location, known)
+        if again is None or again.kept:
+            return False
+        try:
+            if self._is_work(leftover.location):
+                shutil.rmtree(_path(leftover.location))
+            else:
+                self.store.remove(leftover.location)
+        except OSError as error:
+            raise Unreachable(f"{leftover.location} can't be removed: {error.strerror}") from error
+        return True
+
+    def _remove_object(self, leftover: Leftover) -> bool:
+        """No document names these; that an upload's run does not hold its token any more never changes back."""
+        if leftover.upload:
+            self.store.objects.abort([leftover.upload])
+        else:
+            self.store.objects.remove(leftover.location.removeprefix(f"{self.store.url}/"))
+        return True
+
+    def _judge(self, location: str, document: Document | None) -> Leftover | None:
+        """None for what is needed or too young."""
+        if self._is_needed(location, document) or self._may_go_on_from(location, document):
+            return None
+        try:
+            size, changed = self._footprint(location)
+        except FileNotFoundError:
+            return None  # somebody else removed it
+        age = time.time() - changed
+        if age < self.older_than:
+            return None
+        why, kept = self._reason(location, document)
+        return Leftover(location, size, age, why, kept)
+
+    def _judge_upload(self, upload: Found, document: Document | None) -> Leftover | None:
+        age = time.time() - upload.modified
+        if age < self.older_than or _runs_in(self._folder_of(upload), document):
+            return None
+        return Leftover(f"{self.store.url}/{upload.key}", upload.size, age, "unfinished upload", upload=upload)
+
+    def _judge_probe(self, probe: Found) -> Leftover | None:
+        age = time.time() - probe.modified
+        if age < self.older_than:
+            return None
+        return Leftover(f"{self.store.url}/{probe.key}", probe.size, age, "a probe of the store")
+
+    def _folder_of(self, found: Found) -> str:
+        return f"{self.store.url}/{found.key.partition('/')[0]}"
+
+    def _footprint(self, location: str) -> tuple[int, float]:
+        """The bytes of a folder, and when anything in it changed last."""
+        if self._is_work(location):
+            return footprint(_path(location))
+        if local := self.store.objects.local(location.removeprefix(f"{self.store.url}/")):
+            return footprint(local)
+        found = self.store.contents(location)
+        if not found:
+            raise FileNotFoundError(location)
+        return sum(f.size for f in found), max(f.modified for f in found)
+
+    def _reason(self, location: str, document: Document | None) -> tuple[str, bool]:
+        """Why a folder is a leftover, and whether it stays nevertheless."""
+        if document is None:
+            return f"{_run_of(location)} has no document; see repro rebuild", True
+        if self._is_work(location):
+            return "work folder of an attempt that has ended", False
+        if store_recovery.is_rerun(location):
+            return "a rerun of repro verify, which is no result", False
+        mark = self.store.mark(location)
+        if mark is None:
+            return "unfinished attempt", False
+        if (_parsed(mark) or {}).get("fingerprint") != document["fingerprint"]:
+            return "run.json is broken or of another computation", True
+        return f"complete, but its run is {document['state']} without it", False
+
+    def _is_needed(self, location: str, document: Document | None) -> bool:
+        if _runs_in(location, document):
+            return True
+        return not self._is_work(location) and bool(self._named.get(location, set()) - {location})
+
+    def _may_go_on_from(self, location: str, document: Document | None) -> bool:
+        """Whether the next attempt at a run would begin with a checkpoint that lies here."""
+        if document is None or document["state"] in (State.DONE, State.VERIFIED) or self._is_work(location):
+            return False
+        (run,) = queries.runs(self.db, [_run_of(location)], {"history": 1})
+        attempts = [self.store.location(run["_id"], token) for token in reversed(runs.tokens(run))]
+        newest = next(checkpoint_store.whole(self.store, attempts), "") if location in attempts else ""
+        return newest.startswith(f"{location}/")
+
+    def _is_work(self, location: str) -> bool:
+        return location.startswith("file://") and _path(location).parent == self.home / WORK
+
+    def _known(self, document: Document) -> Document:
+        """What is kept of a document; what it names is noted, unless it is a rerun that has ended."""
+        if "verifies" not in document or document["state"] not in FINAL:
+            self._note(f"document {document['_id']}", document)
+        return {key: document[key] for key in ("state", "fingerprint", "lease") if key in document}
+
+    def _note(self, who: str, found: Any) -> None:
+        """Every text in a document or manifest that is a place in the store names that place's folder."""
+        for text in _texts(found):
+            if text.startswith(f"{self.store.url}/"):
+                folder = text.removeprefix(f"{self.store.url}/").partition("/")[0]
+                self._named.setdefault(f"{self.store.url}/{folder}", set()).add(who)
+
+
+def attempt_folders(root: Path) -> list[Path]:
+    """The folders of a root that are named as attempts are, sorted; none if there is no root."""
+    if not root.exists():
+        return []
+    return sorted(p for p in root.iterdir() if ATTEMPT.fullmatch(p.name) and p.is_dir() and not p.is_symlink())
+
+
+def footprint(folder: Path) -> tuple[int, float]:
+    """The bytes of a folder, and when anything in it changed last; links are not followed.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    found = [folder.lstat()]
+    for parent, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            with contextlib.suppress(FileNotFoundError):
+                found.append((Path(parent) / name).lstat())
+    return sum(s.st_size for s in found if stat.S_ISREG(s.st_mode)), max(s.st_mtime for s in found)
+
+
+def _parsed(mark: Mark) -> dict[str, Any] | None:
+    with contextlib.suppress(ValueError):
+        found = json.loads(mark.data)
+        return found if isinstance(found, dict) else None
+    return None
+
+
+def _runs_in(location: str, document: Document | None) -> bool:
+    """Whether a run is running in this attempt's folder."""
+    running = document is not None and document["state"] == State.RUNNING
+    return bool(running and document and location.endswith(f"-{document['lease']['token'][:8]}"))
+
+
+def _path(location: str) -> Path:
+    return Path(location.removeprefix("file://"))
+
+
+def _run_of(location: str) -> str:
+    return location.rpartition("/")[2].rpartition("-")[0]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)

@@ -1,0 +1,153 @@
+"""Golden configs: configs of earlier days with what they gave, rerun on today's code without any queue.
+
+A folder of them, in a repository, is read by people and by CI:
+
+    model.json          the config, and beside it those that it names as its sources
+    data/               what relative masks are resolved against, if it is there (else REPRO_DATA)
+    results/model/      `run.json` of the run that was recorded, and its small outputs, for other hardware
+
+Nothing in it is ever replaced: what a config gave stays what it gave.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from repro.stages import config as configs
+from repro.stages.errors import ConfigError
+from repro.stages.run import MANIFEST
+from repro.stages.running.standalone import Options, run_alone
+from repro.worker.audit.result_comparison import HARDWARE, READERS, Finding, Level, Tolerance, compare_files
+
+SMALL = 1 << 16  # bytes up to which an output itself is kept, if a reader knows its values
+RESULTS, DATA = "results", "data"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A golden config on today's code. `unknown`: outputs that only the recorded hardware could compare."""
+
+    name: str
+    findings: list[Finding]
+    same_hardware: bool
+    unknown: list[str]
+    error: str = ""
+
+    @property
+    def level(self) -> Level:
+        worst = max((finding.level for finding in self.findings), default=Level.IDENTICAL)
+        return Level.DIFFERENT if self.error else worst
+
+
+def add(folder: Path, paths: Sequence[Path], root: Path) -> list[str]:
+    """Copy configs and their sources into the folder, run them below `root`, keep what they gave; the new names.
+
+    Raises:
+        ConfigError: a name is there already with other content.
+        ReproError: a run can't be made; nothing of it is kept.
+    """
+    for path in paths:
+        _copy_with_sources(path, folder)
+    added = []
+    for name in _sources_first(folder, [path.stem for path in paths]):
+        made = _run(folder, name, root)
+        kept = folder / RESULTS / name
+        if kept.exists():
+            continue
+        kept.mkdir(parents=True)
+        for output in _outputs(made):
+            path = made / output["path"]
+            if output["size"] <= SMALL and path.suffix.lower() in READERS:
+                (kept / output["path"]).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, kept / output["path"])
+        shutil.copyfile(made / MANIFEST, kept / MANIFEST)
+        added.append(name)
+    return added
+
+
+def check(folder: Path, names: Sequence[str], root: Path, within: Tolerance) -> Iterator[Checked]:
+    """Run every golden config, or these, below `root`, and compare.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    known = sorted(path.parent.name for path in (folder / RESULTS).glob(f"*/{MANIFEST}"))
+    if missing := [name for name in names or ["*"] if name not in known and (names or not known)]:
+        raise ConfigError(f"{folder / RESULTS}: no golden config {', '.join(missing)}; repro golden add makes one")
+    for name in _sources_first(folder, names or known):
+        try:
+            made = _run(folder, name, root)
+        except Exception as error:  # whatever today's code raises is the finding
+            yield Checked(name, [], True, [], f"{type(error).__name__}: {error}")
+            continue
+        if name in known:
+            yield _compare(name, folder / RESULTS / name, made, within)
+
+
+def _compare(name: str, kept: Path, made: Path, within: Tolerance) -> Checked:
+    then, now = (json.loads((place / MANIFEST).read_bytes()) for place in (kept, made))
+    before, after = ({o["path"]: o["sha256"] for o in side["outputs"]} for side in (then, now))
+    same_hardware = all(then["environment"].get(key) == now["environment"].get(key) for key in HARDWARE)
+    found, unknown = [], []
+    for path in sorted(before.keys() | after.keys()):
+        if path not in before or path not in after:
+            found.append(Finding(path, Level.DIFFERENT, why="is new" if path in after else "is not made any more"))
+        elif before[path] == after[path]:
+            found.append(Finding(path, Level.IDENTICAL))
+        elif (kept / path).exists():
+            found.append(compare_files(path, kept / path, made / path, within))
+        elif same_hardware:
+            found.append(Finding(path, Level.DIFFERENT, why="other bytes; its values were not kept"))
+        else:
+            unknown.append(path)
+    return Checked(name, found, same_hardware, unknown)
+
+
+def _run(folder: Path, name: str, root: Path) -> Path:
+    """Run one config alone; one that ran already below this root is left."""
+    if (root / name / MANIFEST).exists():
+        return root / name
+    path = folder / f"{name}.json"
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # progress, and what the stage prints
+        return run_alone(path, Options(root=root))
+
+
+def _copy_with_sources(path: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    config = configs.load(path)
+    target = folder / f"{configs.check_name(path.stem, str(path))}.json"
+    with suppress(FileExistsError), target.open("xb") as file:
+        file.write(path.read_bytes())
+    if configs.canonical(configs.load(target)) != configs.canonical(config):
+        raise ConfigError(f"{target}: is another config than {path}; golden configs never change: take a new name")
+    for source in configs.sources(config, str(path)):
+        _copy_with_sources(path.parent / f"{source}.json", folder)
+
+
+def _sources_first(folder: Path, names: Sequence[str]) -> list[str]:
+    """These and all that they come from, in an order in which they can run."""
+    above: dict[str, list[str]] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in above:
+            above[name] = configs.sources(configs.load(folder / f"{name}.json"))
+            waiting += above[name]
+    return list(TopologicalSorter(above).static_order())
+
+
+def _outputs(made: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((made / MANIFEST).read_bytes())["outputs"]
+    return found
+
+
+def is_worse(checked: Checked, level: str | None) -> bool:
+    """Whether it is worse than asked for: by default identical, or close on other hardware."""
+    asked = level or ("identical" if checked.same_hardware else "close")
+    return checked.level > Level[asked.upper()]

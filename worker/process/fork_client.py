@@ -1,0 +1,187 @@
+"""The worker's side of the warm interpreter: start it, ask it for children, read what they report."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+# What a run may see of the worker's environment. All else, the user's shell settings included, stays out.
+ALLOWED = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
+ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "",  # a slot grants cards
+    "LC_ALL": "C.UTF-8",
+    "MPLBACKEND": "Agg",
+    "OMP_NUM_THREADS": "1",  # until the config's "threads" is applied
+    "PYTHONHASHSEED": "0",
+    "PYTHONUNBUFFERED": "1",
+    "TZ": "UTC",
+}
+
+
+# It has the worker's own path: what PYTHONPATH names is the project's, and comes first in a stage's process alone.
+START = "import sys; sys.path[:] = sys.argv[2:]; from repro.worker.process.fork_server import main; main()"
+
+
+class Lost(Exception):
+    """The warm interpreter is gone; a new one is started for the next run."""
+
+
+class Child:
+    """One run's process, as its worker sees it."""
+
+    def __init__(self, report: int) -> None:
+        self._report = report
+        self._pid: int | None = None
+        self._killed = self._told_to_stop = False
+        self._lock = threading.Lock()
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """What the child reports, until it has exited; the last line is `{"exit": code}`.
+
+        Raises:
+            Lost: the interpreter died, and the child with it.
+        """
+        with os.fdopen(self._report, "rb") as report:
+            for text in report:
+                line = _parsed(text)
+                if "pid" in line:
+                    self._started(line["pid"])
+                elif "exit" in line:
+                    with self._lock:
+                        self._pid = None
+                    yield line
+                    return
+                elif line:
+                    yield line
+        raise Lost("the interpreter that runs stages died")
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, and of its group; None before it is known and after it has exited."""
+        return self._pid
+
+    def kill(self) -> None:
+        """SIGKILL to everything in the child's process group; harmless when it is over."""
+        with self._lock:
+            self._killed = True
+            if self._pid is not None:
+                _kill_group(self._pid)
+
+    def tell_to_stop(self) -> None:
+        """SIGTERM to the child alone: it may leave a checkpoint; one that makes none is ended by it."""
+        with self._lock:
+            self._told_to_stop = True
+            if self._pid is not None:
+                _terminate(self._pid)
+
+    def _started(self, pid: int) -> None:
+        with self._lock:
+            self._pid = pid
+            if self._killed:
+                _kill_group(pid)
+            elif self._told_to_stop:
+                _terminate(pid)
+
+
+class Interpreter:
+    """Starts the warm interpreter when it is first needed, and again if it died."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._requests: socket.socket | None = None
+
+    def prepare(self) -> None:
+        """Have it ready for the first run, which else would wait for it for seconds."""
+        with self._lock, contextlib.suppress(OSError):
+            self._ready()
+
+    def start(self, work: Path, log: Path, granted: Mapping[str, str]) -> Child:
+        """Fork a child for the request in `work`; everything that it prints goes to `log`.
+
+        `granted` joins its environment: the cards of its slot, and what its stage asks for (`asked_for`). It goes over
+        the socket and is never in a file, for it may hold credentials.
+        """
+        message = json.dumps({"work": str(work), "environment": dict(granted)}).encode()
+        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        report_read, report_write = os.pipe2(os.O_CLOEXEC)
+        try:
+            with self._lock:
+                socket.send_fds(self._ready(), [message], [report_write, handle])
+        except OSError as error:
+            os.close(report_read)
+            raise Lost(f"no process could be started for the run: {error}") from error
+        finally:
+            os.close(report_write)
+            os.close(handle)
+        return Child(report_read)
+
+    def __enter__(self) -> "Interpreter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it and, with it, whatever children are left."""
+        if self._process is not None and self._requests is None:
+            self._process.kill()  # it is still starting, and `prepare` waits for it
+        with self._lock:
+            if self._requests is not None:
+                self._requests.close()
+            if self._process is not None:
+                self._process.wait()
+
+    def _ready(self) -> socket.socket:
+        if self._requests is None or self._process is None or self._process.poll() is not None:
+            self._launch()
+        assert self._requests is not None
+        return self._requests
+
+    def _launch(self) -> None:
+        if self._requests is not None:
+            self._requests.close()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [sys.executable, "-P", "-c", START, str(theirs.fileno()), *sys.path]
+        self._process = subprocess.Popen(
+            command, env=environment(os.environ), pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, process_group=0
+        )
+        theirs.close()
+        if not ours.recv(16):
+            ours.close()
+            raise OSError("the interpreter that runs stages did not start")
+        self._requests = ours
+
+
+def environment(outer: Mapping[str, str]) -> dict[str, str]:
+    """The environment of every run: an allow-list of the worker's, and constants."""
+    return {key: value for key, value in outer.items() if key in ALLOWED} | ENVIRONMENT
+
+
+def asked_for(patterns: Iterable[str], outer: Mapping[str, str]) -> dict[str, str]:
+    """What of the worker's environment a stage asks for, by names or patterns such as `AWS_*`."""
+    return {key: value for key, value in outer.items() if any(fnmatchcase(key, pattern) for pattern in patterns)}
+
+
+def _parsed(text: bytes) -> dict[str, Any]:
+    """A line of a report; what a killed child left half-written is no line."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return {}
+    return line if isinstance(line, dict) else {}
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _terminate(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGTERM)

@@ -1,0 +1,152 @@
+"""The warm interpreter: imports once what every run needs, then forks one child a run.
+
+It is started with an environment of its own (`interpreter.ENVIRONMENT`), opens no connection and starts no
+thread, so that a fork of it is clean. A child whose code of stages has changed on disk since imports it anew
+(`child.forget_what_changed`), so a run always computes with the code as it is now. Requests come over a socket
+with two open files, the report pipe and the log; the exit of a child is the last line of its report. When
+the socket closes, the worker is gone: every child is killed.
+"""
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from repro.worker.process import child
+
+HUGE = 2 << 20  # bytes of a huge page
+MADV_COLLAPSE = 25  # Linux, madvise(2)
+COLLAPSE_AFTER = 10  # children
+LIBRARIES = (
+    "hashlib", "numpy", "torch", "torch.nn.functional", "safetensors.torch", "threadpoolctl",
+    "PIL.Image", "PIL.PngImagePlugin", "PIL.JpegImagePlugin", "fsspec", "fsspec.implementations.local",
+    "matplotlib.figure", "matplotlib.backends.backend_agg",
+)  # fmt: skip
+
+
+def main() -> None:
+    requests = socket.socket(fileno=int(sys.argv[1]))
+    _preload()
+    code_as_of = child.modification_times("repro.stages")
+    try:
+        requests.send(b"ready")
+    except BrokenPipeError:  # the worker has died while this started
+        return
+    _serve(requests, code_as_of)
+
+
+def _preload() -> None:
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    from repro.stages.params import Params
+    from repro.stages.running import determinism
+    from repro.stages.source import modules, provenance, registry
+
+    # What these import and look up when they are first called: here once, instead of in every child.
+    for stage in registry.BUILT_IN:
+        with contextlib.suppress(Exception):  # half-edited code is the affair of the run that wants it
+            registry.load(stage)
+    modules.compile_own_code()
+    provenance.versions()
+    for _ in range(2):  # the second time looks at the libraries that the first has loaded
+        determinism.apply(Params({}))
+    gc.collect()
+    gc.freeze()  # a collection in a child would write to, and so copy, every page of these objects
+
+
+def _collapse() -> None:
+    """Move this process's memory onto huge pages, as far as the kernel can (Linux 6.1 and newer).
+
+    Most of what a child costs is to copy, and at its exit to free, an entry for every page of 240 MB. It takes half a
+    second, so it is done once there have been some children.
+    """
+    madvise = ctypes.CDLL(None).madvise
+    madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, access, _, _, inode, *_ = line.split()
+        start, end = (int(address, 16) for address in span.split("-"))
+        start, end = -(-start // HUGE) * HUGE, end // HUGE * HUGE
+        if access == "rw-p" and inode == "0" and start < end:
+            madvise(start, end - start, MADV_COLLAPSE)
+
+
+def _serve(requests: socket.socket, code_as_of: dict[Path, int]) -> None:
+    children: dict[int, int] = {}  # process id -> the write end of its report
+    started = 0
+    ended_read, ended_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(ended_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a terminal's Ctrl-C is the worker's affair
+        signal.signal(ignored, signal.SIG_IGN)
+    selector = selectors.DefaultSelector()
+    selector.register(requests, selectors.EVENT_READ)
+    selector.register(ended_read, selectors.EVENT_READ)
+    while True:
+        for key, _ in selector.select():
+            if key.fileobj is not requests:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(ended_read, 4096)
+                _reap(children)
+            elif _start(requests, children, code_as_of):
+                started += 1
+                if started == COLLAPSE_AFTER and sys.platform == "linux":
+                    _collapse()
+            else:
+                for pid in children:
+                    _kill_group(pid)
+                return
+
+
+def _start(requests: socket.socket, children: dict[int, int], code_as_of: dict[Path, int]) -> bool:
+    message, handles, _, _ = socket.recv_fds(requests, 65536, 2)
+    if not message:
+        return False
+    report, log = handles
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        for other in children.values():
+            os.close(other)
+        requests.close()
+        signal.set_wakeup_fd(-1)
+        child.main(message, report, log, parent, code_as_of)
+    with contextlib.suppress(OSError):  # both sides do it: neither must come too late
+        os.setpgid(pid, pid)
+    os.close(log)
+    children[pid] = report
+    _say(report, {"pid": pid})
+    return True
+
+
+def _reap(children: dict[int, int]) -> None:
+    while children:
+        pid, status, used = os.wait4(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        _kill_group(pid)  # what the stage itself started must not outlive it
+        report = children.pop(pid)
+        peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # bytes, of it and what it waited for
+        _say(report, {"exit": os.waitstatus_to_exitcode(status), "peak": peak})
+        os.close(report)
+
+
+def _say(report: int, line: dict[str, int]) -> None:
+    # The leading newline ends a line that a killed child left half-written.
+    with contextlib.suppress(BrokenPipeError):
+        os.write(report, b"\n" + json.dumps(line).encode() + b"\n")
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
