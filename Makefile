@@ -6,8 +6,9 @@ INSTALLED := $(VENV)/.installed
 
 SEEDS ?= 1 2 3
 CHAINS ?= 50
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: install demo test deploy-test image chaos check lint types architecture wheel bench docs clean
+.PHONY: install demo test test-all deploy-test image chaos check lint types architecture wheel bench docs clean
 
 install: $(INSTALLED)
 
@@ -21,8 +22,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install  ## the main job on real data: 1,797 handwritten digits, from PNG files to an evaluated, exported model
 	$(BIN)/python -m repro.tools.demo
 
-test: install
-	$(BIN)/pytest
+test: install  ## every promise, on real servers: ten minutes at most on two cores
+	$(BIN)/pytest $(SIDE_BY_SIDE)
+
+test-all: install  ## what takes minutes a test: storms of faults, long series of kills, torch.compile
+	$(BIN)/pytest -m 'slow and not engine'
 
 chaos: install  ## long storms of faults, minutes a seed; results go to S3 for odd seeds, to a folder for even ones
 	SEEDS="$(SEEDS)" CHAINS="$(CHAINS)" $(BIN)/pytest tests/chaos

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import uuid
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,16 @@ from repro.scheduler.settings import Settings
 from repro.stages.errors import Unreachable
 from tests import s3
 from tests.needs import need
+from tests.shared import folder_of_the_run, shared
 
 
 @pytest.fixture(scope="session")
-def mongo_server(tmp_path_factory):
+def run_folder(tmp_path_factory, worker_id):
+    return folder_of_the_run(tmp_path_factory, worker_id)
+
+
+@pytest.fixture(scope="session")
+def mongo_server(run_folder):
     """The URL of a real mongod, a single-node replica set; ended after the tests.
 
     Where none can be had, tests skip on a laptop and fail in CI.
@@ -25,31 +32,31 @@ def mongo_server(tmp_path_factory):
     if url := os.environ.get("REPRO_TEST_MONGO_URL"):
         yield url
         return
-    home = tmp_path_factory.mktemp("mongo")
+    home = run_folder / "mongo"
     try:
-        yield embedded.ensure(home)
+        with shared(run_folder, "mongod", lambda: embedded.ensure(home), lambda _: embedded.stop(home)) as url:
+            yield url
     except Unreachable as error:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
-    finally:
-        embedded.stop(home)
 
 
 @pytest.fixture(scope="session")
-def moto():
-    server, stop = s3.start_moto()
-    yield server
-    stop()
+def seaweedfs(run_folder):
+    """A real S3 server that needs no root: it comes from PyPI."""
+    start = partial(s3.start_seaweedfs, run_folder / "seaweedfs")
+    with shared(run_folder, "weed", start, s3.stop_seaweedfs) as port:
+        yield s3.Server("seaweedfs", port)
 
 
 @pytest.fixture(scope="session")
-def ceph(tmp_path_factory):
-    """A real S3 server. Where none can be had, tests skip on a laptop and fail in CI."""
+def ceph(run_folder):
+    """Another one. Where none can be had, tests skip on a laptop and fail in CI."""
     need(s3.ceph_is_here(), "radosgw")
-    server, stop = s3.start_ceph(tmp_path_factory.mktemp("ceph"))
-    yield server
-    stop()
+    folder = run_folder / "ceph"
+    with shared(run_folder, "radosgw", partial(s3.start_ceph, folder), partial(s3.stop_ceph, folder)) as port:
+        yield s3.Server("ceph", port, folder)
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
-"""S3 servers for tests: Ceph's gateway, which is a real one, and moto, which is light."""
+"""S3 servers for tests, both real ones: SeaweedFS, which docker-compose.yml names and PyPI carries, and Ceph's gateway,
+which needs Debian's packages and root."""
 
+import json
 import os
 import random
 import shutil
@@ -11,9 +13,12 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
 
 KEY, SECRET = "testkey", "testsecret"
+WEED_PORTS = 8
 CEPH = Path(__file__).parent / "servers" / "ceph_s3.sh"
 
 
@@ -76,42 +81,79 @@ class Server:
 
 
 def start_ceph(folder):
-    """A Ceph with one of each daemon, its data in memory; returns it and a function that ends it."""
-    port = _free_range(20)
-    environment = os.environ | {
-        "S3_DIR": str(folder),
-        "S3_MON_PORT": str(port),
-        "S3_PORT": str(port + 5),
-        "S3_OSD_PORT_MIN": str(port + 8),
-    }
-    done = subprocess.run(["bash", CEPH], env=environment, capture_output=True, text=True, check=False, timeout=120)
+    """A Ceph with one of each daemon, its data in memory; returns the port of its gateway."""
+    folder.mkdir(parents=True)
+    first = _free_range(20)
+    ports = {"S3_MON_PORT": first, "S3_PORT": first + 5, "S3_OSD_PORT_MIN": first + 8}
+    done = _ceph(folder, **{name: str(port) for name, port in ports.items()})
     if done.returncode:
         raise RuntimeError(f"Ceph did not start: {done.stderr[-500:]}")
-    return Server("ceph", port + 5, Path(folder)), lambda: subprocess.run(
-        ["bash", CEPH, "stop"], env=environment, check=True
-    )
+    return first + 5
+
+
+def stop_ceph(folder, port):
+    _ceph(folder, "stop", S3_PORT=str(port)).check_returncode()
+
+
+def _ceph(folder, *words, **variables):
+    environment = os.environ | {"S3_DIR": str(folder)} | variables
+    command = ["bash", CEPH, *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
 def ceph_is_here():
     return shutil.which("radosgw") is not None
 
 
-def start_moto():
-    """moto's server as a process of its own; returns it and a function that ends it."""
-    port = _free_range(1)
-    command = [Path(sys.executable).with_name("moto_server"), "-H", "127.0.0.1", "-p", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not _listens(port):
-        assert process.poll() is None, "moto did not start"
-        assert time.monotonic() < deadline, "moto does not listen"
+def start_seaweedfs(folder):
+    """A SeaweedFS with one of each of its servers; returns the port at which it speaks S3."""
+    port = _free_range(WEED_PORTS)
+    (folder / "data").mkdir(parents=True)
+    # Each bucket has volumes of its own, seven at once by default: a few tests would use up all that there are.
+    (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
+    keys = [{"accessKey": KEY, "secretKey": SECRET}]
+    actions = ["Admin", "Read", "Write", "List", "Tagging"]
+    (folder / "s3.json").write_text(
+        json.dumps({"identities": [{"name": "tests", "credentials": keys, "actions": actions}]})
+    )
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(_weed(folder, port), cwd=folder, stdout=log, stderr=log, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not _answers(port):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"SeaweedFS did not start: {(folder / 'log').read_text()[-500:]}")
         time.sleep(0.05)
 
-    def stop():
-        process.kill()
-        process.wait()
+    return port
 
-    return Server("moto", port), stop
+
+def stop_seaweedfs(port):
+    """Whichever process has started it."""
+    (process,) = [p for p in psutil.process_iter(["cmdline"]) if f"-s3.port={port}" in (p.info["cmdline"] or ())]
+    process.kill()
+    process.wait()
+    for place in Path("/tmp").glob("seaweedfs-*.sock"):  # it puts them nowhere else
+        if int(place.stem.rpartition("-")[2]) in range(port, port + WEED_PORTS):
+            place.unlink()
+
+
+def _weed(folder, port):
+    """Its command: on loopback alone, its gRPC ports among ours, without catalogs and telemetry."""
+    weed = Path(sys.executable).with_name("weed")
+    ports = ("s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc")
+    named = [f"-{name}={port + i}" for i, name in enumerate((*ports, "filer.port", "filer.port.grpc"))]
+    off = ("-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false")
+    where = (f"-dir={folder / 'data'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1")
+    return [weed, "server", *where, "-s3", f"-s3.config={folder / 's3.json'}", "-volume.max=2000", *named, *off]
+
+
+def _answers(port):
+    """Whether it takes a request, which it does some seconds after it listens."""
+    try:
+        Server("", port).client().list_buckets()
+    except (BotoCoreError, ClientError):
+        return False
+    return True
 
 
 def _free_range(count):

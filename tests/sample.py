@@ -1,8 +1,10 @@
 """A small real stage for tests, offered to the registry through a real entry point on the path."""
 
 import json
+import locale
 import os
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,7 +38,21 @@ def sample(run):
             file.write(weight.detach().numpy().tobytes())
     with run.open("machine.txt") as file:
         print(torch.get_num_threads(), torch.get_default_dtype(), file=file)
+    with run.open("habits.txt", "xb") as file:
+        file.write("\n".join(habits(run)).encode())
     return {"loss": loss.item()}
+
+
+def habits(run):
+    """What people write without a thought, and what differs from machine to machine if nobody sees to it."""
+    words = {"zebra", "Äpfel", "apple", "Zoo", "éclair"}
+    yield f"a set: {list(words)}"
+    yield f"a hash: {hash('repro')}"
+    yield f"a date: {time.strftime('%c', time.localtime(1_700_000_000))}"
+    yield f"files: {os.listdir(run.out)}"  # noqa: PTH208 - in the order of the file system
+    locale.setlocale(locale.LC_ALL, "")
+    yield f"by the locale: {sorted(words, key=locale.strxfrm)} {locale.format_string('%.2f', 1234.5, grouping=True)}"
+    yield f"an encoding: {locale.getencoding()} {sys.getfilesystemencoding()}"
 
 
 def install(folder: Path) -> Path:

@@ -37,7 +37,7 @@ def undisturbed(images, tmp_path_factory):
     shutil.copytree(CONFIGS, folder / "configs")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("REPRO_")}
     for name, stage in CHAIN.items():
-        words = [sys.executable, "-m", f"stages.{stage}", "-c", f"configs/{name}.json"]
+        words = [sys.executable, "-m", f"repro.stages.{stage}", "-c", f"configs/{name}.json"]
         subprocess.run(
             words, cwd=folder, env=environment | {"REPRO_DATA": str(images)}, check=True, capture_output=True
         )
@@ -49,7 +49,7 @@ def places(request, images, monkeypatch):
     """Where the data are and the results go to, as the environment tells it."""
     if request.param == "folders":
         return {"REPRO_DATA": str(images)}
-    server = request.getfixturevalue("ceph")
+    server = request.getfixturevalue("seaweedfs")
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     bucket = server.bucket()

@@ -32,6 +32,7 @@ def lab(tmp_path_factory):
 def go(lab, tmp_path, monkeypatch):
     """Run a config under a name; its folder."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(standalone, "start_again_in", lambda wanted: None)  # this process is the tests'
 
     def run(name, config, *arguments):
         path = tmp_path / f"{name}.json"
@@ -47,7 +48,7 @@ def test_rule_01_a_config_from_before_a_key_existed_means_its_default(go):
     old = go("old", {})
     named = go("named", {"channels": 5, "lr": 0.1, "seed": 0, "threads": 1})
     assert sample.outputs(old) == sample.outputs(named)
-    assert sample.outputs(old).keys() == {"weights.bin", "machine.txt"}
+    assert sample.outputs(old).keys() == {"weights.bin", "machine.txt", "habits.txt"}
     assert sample.outputs(old) != sample.outputs(go("wide", {"channels": 6}))  # the key does count
 
 
@@ -93,9 +94,19 @@ def test_rule_04_every_result_file_is_written_once(tmp_path):
         run.path("a")
 
 
+REMOVES = ("unlink", "remove", "rmtree", "rmdir", "replace", "truncate")
+# Who may remove a file: never a result of a run that has ended.
+MAY_REMOVE = {
+    "files.py": "its own unfinished copy beside a name",
+    "running/checkpoints.py": "checkpoints, which are no results",
+    "running/standalone.py": "the checkpoints of a run that has ended, or whose folder is gone",
+    "running/resume.py": "the files of an attempt that did not end",
+}
+
+
 def overwrites(tree: ast.AST) -> list[int]:
     """Lines that open a file for writing over, or call something that does."""
-    found = []
+    lines = []
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
@@ -104,17 +115,45 @@ def overwrites(tree: ast.AST) -> list[int]:
         modes = {a.value for a in given if isinstance(a, ast.Constant) and isinstance(a.value, str)}
         written_over = any(set(mode) <= set("wab+trx") and set(mode) & set("wa+") for mode in modes)
         if (name in ("open", "fdopen") and written_over) or name in ("write_text", "write_bytes", "rename", "copyfile"):
-            found.append(node.lineno)
-    return found
+            lines.append(node.lineno)
+    return lines
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "stages").rglob("*.py")), ids=lambda path: path.name)
+def removes(tree: ast.AST) -> list[int]:
+    """Lines that call what removes, replaces or cuts a file; the `replace` of a text and of a dataclass is none."""
+    lines = []
+    for node in ast.walk(tree):
+        match node:
+            case (
+                ast.Call(func=ast.Attribute(attr="replace"), args=[_])
+                | ast.Call(func=ast.Attribute(value=ast.Name(id="os"), attr="replace"))
+            ):
+                lines.append(node.lineno)
+            case ast.Call(func=ast.Attribute(attr=name)) if name in REMOVES and name != "replace":
+                lines.append(node.lineno)
+    return lines
+
+
+def name_in_stages(path):
+    return path.relative_to(ROOT / "stages").as_posix()
+
+
+STAGES = sorted((ROOT / "stages").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", STAGES, ids=name_in_stages)
 def test_rule_04_no_stage_opens_a_file_to_write_over_it(path):
     assert overwrites(ast.parse(path.read_text())) == []
 
 
+@pytest.mark.parametrize("path", STAGES, ids=name_in_stages)
+def test_rule_04_no_stage_removes_or_replaces_a_file(path):
+    if name_in_stages(path) not in MAY_REMOVE:
+        assert removes(ast.parse(path.read_text())) == []
+
+
 @pytest.mark.parametrize(
-    ("code", "found"),
+    ("code", "lines"),
     [
         ('open("a", "w")', [1]),
         ('path.open(mode="ab")', [1]),
@@ -125,8 +164,25 @@ def test_rule_04_no_stage_opens_a_file_to_write_over_it(path):
         ("path.open()", []),
     ],
 )
-def test_rule_04_the_check_can_fail(code, found):
-    assert overwrites(ast.parse(code)) == found
+def test_rule_04_the_check_can_fail(code, lines):
+    assert overwrites(ast.parse(code)) == lines
+
+
+@pytest.mark.parametrize(
+    ("code", "lines"),
+    [
+        ("path.unlink()", [1]),
+        ("shutil.rmtree(folder, ignore_errors=True)", [1]),
+        ("os.remove(path)", [1]),
+        ("new.replace(path)", [1]),
+        ("os.replace(new, path)", [1]),
+        ("file.truncate(0)", [1]),
+        ('text.replace("a", "b")', []),
+        ("replace(run, rank=1)", []),
+    ],
+)
+def test_rule_04_the_check_of_removals_can_fail(code, lines):
+    assert removes(ast.parse(code)) == lines
 
 
 def test_rule_05_a_config_is_immutable(go, tmp_path):
@@ -141,16 +197,54 @@ def test_rule_05_a_config_is_immutable(go, tmp_path):
     assert config == {"sizes": [1]}
 
 
-def test_rule_06_cores_threads_cards_and_hash_seed_of_the_machine_change_no_byte(go, lab, tmp_path):
-    """In a process of its own: such settings are read when libraries are loaded."""
-    here = sample.outputs(go("model", {"channels": 64}))
+@pytest.fixture(scope="module")
+def alone(lab, tmp_path_factory):
+    """Run the sample stage in a process of its own, as a shell would; its outputs."""
+
+    def run(*prefix, python=sample.MAIN, **variables):
+        folder = tmp_path_factory.mktemp("shell")
+        (folder / "model.json").write_text(json.dumps({"stage": "sample", "channels": 64}))
+        command = [*prefix, sys.executable, "-c", python, "-c", "model.json"]
+        environment = sample.environment(lab, **variables)
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return sample.outputs(folder / "runs/model")
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def here(alone):
+    """What the sample stage gives in the shell of these tests."""
+    return alone()
+
+
+def test_rule_06_cores_threads_cards_and_hash_seed_of_the_machine_change_no_byte(alone, here):
+    """All at once: such settings are read when libraries are loaded."""
     usable = sorted(os.sched_getaffinity(0))[:1]
     machine = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED"), "7")
-    environment = sample.environment(lab, **machine, CUDA_VISIBLE_DEVICES="0,1,2,3")
     code = f"import os; os.sched_setaffinity(0, {usable}); {sample.MAIN}"
-    command = [sys.executable, "-c", code, "-c", "model.json", "--root", "other"]
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
-    assert sample.outputs(tmp_path / "other/model") == here
+    assert alone(python=code, **machine, CUDA_VISIBLE_DEVICES="0,1,2,3") == here
+
+
+def test_rule_06_the_sample_stage_would_notice(lab, tmp_path):
+    """Its habits do differ where nobody sees to it: else the tests beside this one would have no power."""
+
+    def habits(**variables):
+        code = "import sample_stage; from types import SimpleNamespace as N; "
+        code += f"print(*sample_stage.habits(N(params={{}}, out={str(tmp_path)!r})), sep='\\n')"
+        words = [sys.executable, "-c", code]
+        usual = {"PYTHONHASHSEED": "0", "TZ": "UTC", "LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8"}
+        environment = sample.environment(lab) | usual | variables
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True)
+        return dict(line.split(": ", 1) for line in done.stdout.splitlines())
+
+    (tmp_path / "a").touch()
+    usual = habits()
+    assert habits() == usual
+    assert {key for key, value in habits(PYTHONHASHSEED="7").items() if value != usual[key]} >= {"a set", "a hash"}
+    assert habits(TZ="Asia/Kathmandu")["a date"] != usual["a date"]
+    assert habits(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")["an encoding"] != usual["an encoding"]
 
 
 AS_NOBODY = [
@@ -171,21 +265,12 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_rule_06_each_thing_that_another_machine_has_otherwise_changes_no_byte(go, lab, tmp_path, other):
-    """The stage, in a process of its own that starts in another folder, as another shell or user would start it."""
+def test_rule_06_each_thing_that_another_machine_has_otherwise_changes_no_byte(alone, here, other):
+    """As another shell or user would start it."""
     changed = OTHERS[other]
     if changed is AS_NOBODY and (os.getuid() != 0 or not shutil.which("setpriv")):
         pytest.skip("only root can be somebody else")
-    prefix, variables = (changed, {}) if isinstance(changed, list) else ([], changed)
-    here = sample.outputs(go("model", {"channels": 64}))
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    command = [*prefix, sys.executable, "-c", sample.MAIN, "-c", str(tmp_path / "model.json")]
-    done = subprocess.run(
-        command, cwd=elsewhere, env=sample.environment(lab, **variables), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert sample.outputs(elsewhere / "runs/model") == here
+    assert (alone(*changed) if isinstance(changed, list) else alone(**changed)) == here
 
 
 def test_rule_06_neither_name_nor_root_nor_an_earlier_run_in_the_process_change_a_byte(go, tmp_path):

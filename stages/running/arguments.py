@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from repro.stages.running.standalone import Options, exit_code, run_alone
+from repro.stages.running.standalone import Options, exit_code, start
 
 
 def main(stage: str, arguments: Sequence[str] | None = None) -> None:
@@ -19,7 +19,7 @@ def main(stage: str, arguments: Sequence[str] | None = None) -> None:
     options = Options(
         given.conf, given.set, given.name, Path(given.root), given.allow_unknown, given.resume, given.hermetic
     )
-    if code := exit_code(lambda: run_alone(Path(given.config), options, stage)):
+    if code := exit_code(lambda: start(Path(given.config), options, stage)):
         sys.exit(code)
 
 

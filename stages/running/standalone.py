@@ -19,6 +19,7 @@ from repro.stages.params import Params
 from repro.stages.run import CONFIG, DIFF, MANIFEST, Metrics, Run
 from repro.stages.running import manifest, resume
 from repro.stages.running.checkpoints import Checkpoints
+from repro.stages.running.environment import asked_for, environment, start_again_in
 from repro.stages.running.execution import Result, execute
 from repro.stages.source import provenance, registry
 from repro.stages.source.keys import check_keys
@@ -55,8 +56,25 @@ def run_alone(path: Path, options: Options, stage: str | None = None) -> Path:
         ReproError: the config, its sources or the folder are not as they must be.
         Stopped: the stage was told to stop, and has left a checkpoint.
     """
-    name = configs.check_name(options.name or path.stem, str(path))
+    return _run(path, _merged(path, options, stage), options)
+
+
+def start(path: Path, options: Options, stage: str | None = None) -> Path:
+    """`run_alone` as a command does it: in the environment that a run on the queue has.
+
+    Nothing of the user's shell is to change a byte, so the process begins again without it.
+    """
     config = _merged(path, options, stage)
+    granted = asked_for((*registry.environment(str(config["stage"])), "REPRO_DATA"), os.environ)
+    if config.get("gpus", 0):  # the cards that this process may see
+        granted |= asked_for(("CUDA_VISIBLE_DEVICES",), os.environ)
+    start_again_in(environment(os.environ) | granted)
+    return _run(path, config, options)
+
+
+def _run(path: Path, config: configs.Config, options: Options) -> Path:
+    """The steps that follow the merge."""
+    name = configs.check_name(options.name or path.stem, str(path))
     root = options.root
     inputs = {source: root / source for source in configs.sources(config)}
     digest = manifest.fingerprint_of(config, inputs)

@@ -4,7 +4,6 @@ import ast
 import importlib.util
 import sys
 import sysconfig
-from collections.abc import Sequence
 from functools import lru_cache
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
@@ -62,22 +61,24 @@ def lie_together(module: str, other: str) -> bool:
     return place is not None and file.parent in (place, place.parent)
 
 
+def is_taken(module: str) -> bool:
+    """Whether the name of a top module is one that the project's own can't have."""
+    return project.belongs_to_others(module.partition(".")[0])
+
+
 def passed_over(module: str) -> str:
     """Why a module of the project is not the one that an import takes; empty if it is, or if there is none."""
-    top, taken = module.partition(".")[0], _spec(module.partition(".")[0])
-    there = project.candidates(top)
-    if not there or taken is None or _lies_in(taken, there):
+    top = module.partition(".")[0]
+    there, taken = project.candidates(top), _top_spec(top)
+    if not there or taken is None:
         return ""
     place = taken.origin or next(iter(taken.submodule_search_locations or ()), "?")
-    if project.belongs_to_others(top):
-        whose = "the product has" if top == "repro" else "Python's standard library has"
-        return f"{whose} a module of that name ({place}), which is taken instead of {there[0]}; rename yours"
+    if is_taken(module):
+        whose = "Python's standard library" if top in sys.stdlib_module_names else "the product"
+        return f"{whose} has a module of that name ({place}), which is taken instead of {there[0]}; rename yours"
+    if any(Path(place).is_relative_to(path) for path in there):
+        return ""
     return f"{place} is taken instead of {there[0]}, which has no __init__.py; create one there, or rename it"
-
-
-def _lies_in(taken: ModuleSpec, places: Sequence[Path]) -> bool:
-    found = [taken.origin] if taken.origin else list(taken.submodule_search_locations or ())
-    return any(Path(place).is_relative_to(path) for place in found for path in places)
 
 
 def is_installed(place: str) -> bool:

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+# Loaded before the stage is: most of them can't be loaded twice in a process.
+USED = ("fsspec", "matplotlib", "numpy", "PIL", "safetensors", "threadpoolctl", "torch")
+
 _folders: tuple[str, ...] | None = None
 
 
@@ -43,8 +46,10 @@ def enter() -> None:
     """From now on this process imports the project's modules before the installed ones.
 
     A module that was loaded before, for a library, and whose name the project has too, is loaded anew from there when
-    it is imported next; whoever holds it keeps it. The standard library and the product are never replaced.
+    it is imported next; whoever holds it keeps it. Some never are: `belongs_to_others`.
     """
+    for name in USED:  # on the queue they are there already
+        importlib.import_module(name)
     places = folders()
     sys.path[:] = [*places, *(place for place in sys.path if place not in places)]
     importlib.invalidate_caches()
@@ -55,14 +60,18 @@ def enter() -> None:
 
 
 def belongs_to_others(name: str) -> bool:
-    """Whether a top module of this name is never the project's: the standard library's, or the product's."""
-    return name in sys.stdlib_module_names or name in ("repro", "__main__")
+    """Whether a top module of this name is never the project's: the standard library's, the product's, or one that the
+    product itself uses in a stage's process."""
+    return name in sys.stdlib_module_names or name in ("repro", "__main__", *USED)
 
 
 def candidates(name: str) -> list[Path]:
-    """The files and folders of the project that could be a top module of this name."""
-    there = [Path(place, end) for place in folders() for end in (f"{name}.py", name)]
-    return [path for path in there if path.is_file() or path.is_dir()]
+    """What could be a top module of this name, in the first of the project's folders that has any such thing."""
+    for place in folders():
+        paths = [path for path in (Path(place, f"{name}.py"), Path(place, name)) if path.exists()]
+        if paths:
+            return paths
+    return []
 
 
 def _has(places: Sequence[str], name: str) -> bool:

@@ -56,15 +56,18 @@ def _checked(name: str, where: str) -> str:
     if not OWN.fullmatch(name):
         raise ConfigError(f'{where}: "stage": expected a name or module:function, got: {json.dumps(name)}')
     module, _, function = name.partition(":")
-    if why := modules.passed_over(module):
+    file = modules.source(module)
+    exported = modules.names(file) if file else []
+    is_there = function in exported or "*" in exported
+    if (why := modules.passed_over(module)) and (not is_there or modules.is_taken(module)):
         raise ConfigError(f'{where}: stage "{name}": {why}')
-    if (file := modules.source(module)) is None:
+    if file is None:
         raise ConfigError(
             f'{where}: stage "{name}": no Python module {module} in {project.current()}, on PYTHONPATH or installed; '
             "submit, and start workers, in the folder where it lies, or set PYTHONPATH"
         )
-    if function not in (there := modules.names(file)) and "*" not in there:
-        near = difflib.get_close_matches(function, there, n=1)
+    if not is_there:
+        near = difflib.get_close_matches(function, exported, n=1)
         hint = f'did you mean "{module}:{near[0]}"?' if near else "define it there: def stage(run)"
         raise ConfigError(f'{where}: stage "{name}": {file} has no {function}; {hint}')
     return name

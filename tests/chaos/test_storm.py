@@ -1,4 +1,4 @@
-"""Storms of faults over the whole queue: two short ones here, longer ones by `make chaos SEEDS="1 2 3 4"`."""
+"""Storms of faults over the whole queue: two short ones by `make test-all`, longer ones by `make chaos SEEDS="1 2 3 4"`."""
 
 import os
 
@@ -31,6 +31,7 @@ def store(request, seed, tmp_path):
         yield place
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("wrong_clocks")
 @pytest.mark.parametrize("seed", os.environ.get("SEEDS", "1 2").split())

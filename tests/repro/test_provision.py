@@ -45,7 +45,7 @@ class Fresh:
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory, moto):
+def fresh(tmp_path_factory, seaweedfs):
     folder, port = tmp_path_factory.mktemp("fresh"), embedded._free_port(None)
     key = folder / "key"
     key.write_text("a shared secret of the replica set")
@@ -54,7 +54,7 @@ def fresh(tmp_path_factory, moto):
     process = subprocess.Popen(
         [mongod.find(), "--dbpath", folder, "--port", str(port), *options], stdout=subprocess.DEVNULL
     )
-    yield Fresh(folder, port, f"made-{port}", moto.environment)
+    yield Fresh(folder, port, f"made-{port}", seaweedfs.environment)
     process.kill()
     process.wait()
 
@@ -103,8 +103,8 @@ def test_what_is_not_set_is_named(fresh, missing):
     assert done.stderr == f"error: not set: {missing}; docker-compose.yml sets them from .env\n"
 
 
-def test_a_bucket_of_somebody_else_is_told(fresh, ceph):
-    denied = ceph.environment | {"AWS_SECRET_ACCESS_KEY": "wrong"}
+def test_a_bucket_of_somebody_else_is_told(fresh, seaweedfs):
+    denied = seaweedfs.environment | {"AWS_SECRET_ACCESS_KEY": "wrong"}
     done = fresh.provision(**denied)
     assert done.returncode == 3
     assert "can't be made: SignatureDoesNotMatch; see AWS_ACCESS_KEY_ID" in done.stderr

@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from repro.stages.running import arguments as command_line
+from repro.stages.running import standalone
 from repro.stages.source import registry
 from tests import sample
 
@@ -23,6 +24,7 @@ def lab(tmp_path_factory):
 def go(lab, tmp_path, monkeypatch, capsys):
     """Write a config, run it in this process; the exit code (0 if it went well) and what was printed."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(standalone, "start_again_in", lambda wanted: None)  # this process is the tests'
 
     def run(config, *arguments, name="model", stage="sample"):
         text = config if isinstance(config, str) else json.dumps({"stage": "sample"} | config)
@@ -55,14 +57,14 @@ def test_a_folder_with_config_outputs_and_mark(go, tmp_path):
     assert "3/3  loss" in err
     folder = tmp_path / "runs" / "model"
     assert sorted(p.name for p in folder.iterdir()) == [
-        "config.json", "machine.txt", "run.json", "seen.json", "weights.bin",
+        "config.json", "habits.txt", "machine.txt", "run.json", "seen.json", "weights.bin",
     ]  # fmt: skip
     assert (folder / "config.json").read_text() == '{\n  "stage": "sample",\n  "lr": 0.2\n}\n'
     assert stat.S_IMODE((folder / "config.json").stat().st_mode) == 0o444
     mark = json.loads((folder / "run.json").read_text())
     assert mark["name"] == "model"
     assert mark["config"] == {"stage": "sample", "lr": 0.2}
-    assert [o["path"] for o in mark["outputs"]] == ["machine.txt", "seen.json", "weights.bin"]
+    assert [o["path"] for o in mark["outputs"]] == ["habits.txt", "machine.txt", "seen.json", "weights.bin"]
     assert mark["params"]["channels"] == {"value": 5, "default": True}
     assert mark["environment"]["threads"] == 1
     assert mark["sources"] == {}

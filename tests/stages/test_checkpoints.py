@@ -60,6 +60,15 @@ def killed(work, kills, seed, config):
     return json.loads(done.stdout)
 
 
+@pytest.mark.parametrize("variant", ["plain"])
+def test_killed_at_a_few_moments_it_ends_with_the_same_bytes(work, variant):
+    seen = killed(work, 10, 0, TINY | VARIANTS[variant])
+    assert seen["unequal"] == []
+    assert seen["resumed"] >= 1
+    assert seen["ends"]["killed"] >= 5
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_killed_at_any_moment_it_ends_with_the_same_bytes(work, variant):
     seen = killed(work, 40, list(VARIANTS).index(variant), TINY | VARIANTS[variant])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from repro.stages.images import reader
-from repro.stages.running import arguments as command_line
+from repro.stages.running.standalone import Options, run_alone
 from tests.chaos.proxy import HttpFaults
 from tests.s3 import Server
 
@@ -41,7 +41,7 @@ def test_from_s3_it_lists_once_and_gives_the_same_bytes(ceph, folder, tmp_path, 
         found = {}
         for place, data in (("s3", f"s3://{bucket}/raw"), ("local", str(folder))):
             monkeypatch.setenv("REPRO_DATA", data)
-            command_line.main("make_dataset", ["-c", str(tmp_path / "data.json"), "--root", str(tmp_path / place)])
+            run_alone(tmp_path / "data.json", Options(root=tmp_path / place))
             found[place] = {p.name: p.read_bytes() for p in Path(tmp_path / place / "data").glob("[dm]*")}
         listings = [path for _, _, path in proxy.struck if "list-type=2" in path]
         reads = [path for _, _, path in proxy.struck if path.endswith(".png")]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from repro.stages.running import arguments as command_line
+from repro.stages.running.standalone import Options, run_alone
 from repro.stages.source import provenance
 from tests import sample
 
@@ -45,7 +45,7 @@ def test_a_clean_tree_has_a_commit_and_no_diff(tree):
 def test_what_was_not_committed_lies_beside_the_result(tree, tmp_path):
     tree.write_text(tree.read_text(encoding="utf-8").replace("é1", "é2"), encoding="utf-8")
     (tmp_path / "model.json").write_text('{"stage": "tree"}')
-    command_line.main("tree", ["-c", "model.json"])
+    run_alone(tmp_path / "model.json", Options(), "tree")
     folder = tmp_path / "runs" / "model"
     mark = json.loads((folder / "run.json").read_text())
     assert mark["environment"]["dirty"]

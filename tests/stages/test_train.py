@@ -174,6 +174,8 @@ def test_the_average_follows_the_weights():
     assert average.weight.item() == pytest.approx(0.91)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_compiled_it_gives_the_same_bytes_again(work):
     """In processes of their own: what was compiled once in a process is there."""
     if shutil.which("g++") is None:

@@ -102,10 +102,10 @@ def bench(database, tmp_path, interpreter):
 
 
 @pytest.fixture
-def remote(bench, moto, monkeypatch):
+def remote(bench, seaweedfs, monkeypatch):
     """The bench with its store on S3."""
-    for name, value in moto.environment.items():
+    for name, value in seaweedfs.environment.items():
         monkeypatch.setenv(name, value)
-    bench.store = Store.open(f"s3://{moto.bucket()}/runs", bench.folder / "home")
+    bench.store = Store.open(f"s3://{seaweedfs.bucket()}/runs", bench.folder / "home")
     bench.executor.store = bench.store
     return bench

@@ -283,8 +283,8 @@ def test_the_process_of_a_worker_imports_no_torch(bench, settings_environment, t
     """Though it has looked for cards, executed a run and told of it."""
     bench.submit("run", "write")
     code = (
-        "import atexit, os, sys; from repro import main;"
-        "code = main.run(['worker', '--burst', '--per-gpu', '2', '--only-idle']);"
+        "import sys; from repro import cli;"
+        "code = cli.run(['worker', '--burst', '--per-gpu', '2', '--only-idle']);"
         "print(code, 'pynvml' in sys.modules, [name for name in ('torch', 'numpy') if name in sys.modules])"
     )
     environment = settings_environment | {"PYTHONPATH": str(toy_path)}

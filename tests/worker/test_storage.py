@@ -20,7 +20,7 @@ from repro.worker.store.objects.s3 import PART
 from repro.worker.store.store import Store
 from tests.disk import small_disk
 
-KINDS = ["local", "ceph", "moto", "s3fs", "memory"]
+KINDS = ["local", "ceph", "seaweedfs", "s3fs", "memory"]
 TOKEN = "0123456789abcdef"
 
 
@@ -32,7 +32,7 @@ def store(request, tmp_path, monkeypatch):
         url = {"local": f"file://{tmp_path}/a store", "memory": f"memory://{secrets.token_hex(8)}"}[kind]
         found = Store.open(url, tmp_path / "home")
     else:
-        server = request.getfixturevalue("ceph" if kind == "ceph" else "moto")
+        server = request.getfixturevalue("ceph" if kind == "ceph" else "seaweedfs")
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         found = Store.open(f"s3://{server.bucket()}/a prefix", tmp_path / "home")
@@ -262,7 +262,7 @@ def test_large_files_move_in_bounded_memory(ceph, tmp_path):
     assert files.sha256(tmp_path / "in" / "a.bin") == files.sha256(tmp_path / "out" / "a.bin")
 
 
-@pytest.mark.parametrize("kind", ["ceph", "moto"])
+@pytest.mark.parametrize("kind", ["ceph", "seaweedfs"])
 def test_what_is_wrong_with_a_bucket_is_said_in_a_line(request, kind, tmp_path, monkeypatch):
     server = request.getfixturevalue(kind)
     for name, value in server.environment.items():

@@ -12,7 +12,7 @@ from tests.chaos.proxy import HttpFaults
 from tests.s3 import Server
 
 
-@pytest.fixture(params=["ceph", "moto"])
+@pytest.fixture(params=["ceph", "seaweedfs"])
 def scene(request, tmp_path, monkeypatch):
     """A store behind a proxy, and the proxy."""
     server = request.getfixturevalue(request.param)

@@ -187,7 +187,8 @@ def test_the_queues_figures_are_served_until_stopped(settings_environment, datab
 
 @pytest.mark.parametrize("words", [("repro", "metrics"), ("repro-worker", "--burst", "--metrics-port", "1")])
 def test_without_the_package_it_is_named(cli, database, tmp_path, words):
-    (tmp_path / "prometheus_client.py").write_text("raise ImportError")
+    # What is installed comes before PYTHONPATH, but for this, which Python itself imports at its start.
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['prometheus_client'] = None")
     done = cli(*words, PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
     assert done.stderr == 'error: metrics need prometheus-client: pip install "repro-queue[metrics]"\n'

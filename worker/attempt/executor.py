@@ -25,13 +25,14 @@ from repro.stages import files
 from repro.stages.errors import StageError, Unreachable
 from repro.stages.run import CONFIG, DIFF, LOG, MANIFEST, OWN_FILES
 from repro.stages.running import manifest
+from repro.stages.running.environment import asked_for
 from repro.stages.running.execution import Result, result_of
 from repro.stages.source import project, provenance, registry
 from repro.worker.gpus import Inventory
 from repro.worker.live.curve_sampler import Curve
 from repro.worker.live.log_cursor import Told, tail
 from repro.worker.live.usage_meter import Meter
-from repro.worker.process.fork_client import Child, Interpreter, Lost, asked_for
+from repro.worker.process.fork_client import Child, Interpreter, Lost
 from repro.worker.slots import Slot
 from repro.worker.store import checkpoint_store
 from repro.worker.store.store import Store
@@ -223,7 +224,6 @@ class Executor:
             "data": self.data,
             "hermetic": attempt.run.get("hermetic", False),
             "project": project.folders(),
-            "pythonpath": os.environ.get("PYTHONPATH", ""),
         }
         (work / "request.json").write_text(json.dumps(request))
 

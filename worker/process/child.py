@@ -91,8 +91,6 @@ def _run(request: dict[str, Any], report: int) -> int:
         _say(report, {"checkpoint": step})
 
     project.use(request["project"])
-    if path := request["pythonpath"]:
-        os.environ["PYTHONPATH"] = path  # for what the stage itself starts
 
     run = Run(
         name=request["name"],

@@ -8,23 +8,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-# What a run may see of the worker's environment. All else, the user's shell settings included, stays out.
-ALLOWED = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "SSL_CERT_FILE")
-ENVIRONMENT = {
-    "CUDA_VISIBLE_DEVICES": "",  # a slot grants cards
-    "LC_ALL": "C.UTF-8",
-    "MPLBACKEND": "Agg",
-    "OMP_NUM_THREADS": "1",  # until the config's "threads" is applied
-    "PYTHONHASHSEED": "0",
-    "PYTHONUNBUFFERED": "1",
-    "TZ": "UTC",
-}
-
+from repro.stages.running.environment import environment
 
 # It has the worker's own path: what PYTHONPATH names is the project's, and comes first in a stage's process alone.
 START = "import sys; sys.path[:] = sys.argv[2:]; from repro.worker.process.fork_server import main; main()"
@@ -156,16 +144,6 @@ class Interpreter:
             ours.close()
             raise OSError("the interpreter that runs stages did not start")
         self._requests = ours
-
-
-def environment(outer: Mapping[str, str]) -> dict[str, str]:
-    """The environment of every run: an allow-list of the worker's, and constants."""
-    return {key: value for key, value in outer.items() if key in ALLOWED} | ENVIRONMENT
-
-
-def asked_for(patterns: Iterable[str], outer: Mapping[str, str]) -> dict[str, str]:
-    """What of the worker's environment a stage asks for, by names or patterns such as `AWS_*`."""
-    return {key: value for key, value in outer.items() if any(fnmatchcase(key, pattern) for pattern in patterns)}
 
 
 def _parsed(text: bytes) -> dict[str, Any]:

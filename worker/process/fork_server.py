@@ -1,6 +1,6 @@
 """The warm interpreter: imports once what every run needs, then forks one child a run.
 
-It is started with an environment of its own (`interpreter.ENVIRONMENT`), opens no connection and starts no
+It is started with an environment of its own (`stages/running/environment.py`), opens no connection and starts no
 thread, so that a fork of it is clean. A child whose code of stages has changed on disk since imports it anew
 (`child.forget_what_changed`), so a run always computes with the code as it is now. Requests come over a socket
 with two open files, the report pipe and the log; the exit of a child is the last line of its report. When

@@ -42,7 +42,16 @@ class OtherObjects:
     def create(self, key: str, data: bytes) -> None:
         with self._reached(key):
             self._make_parent(key)
-            self.fs.pipe_file(self._path(key), data, mode="create")
+            try:
+                self.fs.pipe_file(self._path(key), data, mode="create")
+            except OSError as error:
+                # A server may say of a name that is taken only that the request is invalid, and the reply to a create
+                # that was applied may be lost, and its repetition then refused: the object itself tells.
+                existing = self._bytes_or_none(key)
+                if existing is None:
+                    raise
+                if existing != data:
+                    raise FileExistsError(f"{self.url}/{key} is there already") from error
 
     def upload(self, key: str, path: Path) -> str:
         with self._reached(key):
@@ -89,6 +98,12 @@ class OtherObjects:
 
     def _path(self, key: str) -> str:
         return f"{self.root}/{key}"
+
+    def _bytes_or_none(self, key: str) -> bytes | None:
+        try:
+            return bytes(self.fs.cat_file(self._path(key)))
+        except OSError:
+            return None
 
     def _make_parent(self, key: str) -> None:
         self.fs.makedirs(self._path(key).rpartition("/")[0], exist_ok=True)
