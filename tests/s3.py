@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from dataclasses import dataclass
@@ -118,6 +119,7 @@ def start_seaweedfs(folder):
     )
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(_weed(folder, port), cwd=folder, stdout=log, stderr=log, start_new_session=True)
+    threading.Thread(target=process.wait, name="weed-reaper", daemon=True).start()
     deadline = time.monotonic() + 120
     while not _answers(port):
         if process.poll() is not None or time.monotonic() > deadline:

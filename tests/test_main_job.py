@@ -13,14 +13,7 @@ from repro.stages.run import OWN_FILES
 from repro.tools import digits
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-CHAIN = {
-    "data": "make_dataset",
-    "augmentation": "augment",
-    "model": "train",
-    "evaluate": "evaluate",
-    "predict": "predict",
-    "export": "export",
-}
+CHAIN = ("data", "augmentation", "model", "evaluate", "predict", "export")
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +29,8 @@ def undisturbed(images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
     shutil.copytree(CONFIGS, folder / "configs")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("REPRO_")}
-    for name, stage in CHAIN.items():
-        words = [sys.executable, "-m", f"repro.stages.{stage}", "-c", f"configs/{name}.json"]
+    for name in CHAIN:
+        words = [Path(sys.executable).with_name("repro"), "run", f"configs/{name}.json"]
         subprocess.run(
             words, cwd=folder, env=environment | {"REPRO_DATA": str(images)}, check=True, capture_output=True
         )
@@ -66,7 +59,7 @@ def test_the_whole_chain_on_real_digits(cli, database, tmp_path, places, undistu
     assert worked.returncode == 0, worked.stderr
     # The documented query for finished runs.
     done = {run["_id"]: run["location"] for run in database.runs.find({"state": "done"}, {"location": 1})}
-    assert done.keys() == CHAIN.keys(), worked.stderr
+    assert done.keys() == set(CHAIN), worked.stderr
     assert database.runs.find_one({"_id": "evaluate"})["metrics"]["accuracy"] >= 0.98
     for name in CHAIN:
         assert recorded(database, name) == undisturbed[name], name

@@ -1,4 +1,4 @@
-"""Storms of faults over the whole queue: two short ones by `make test-all`, longer ones by `make chaos SEEDS="1 2 3 4"`."""
+"""Storms of faults over the whole queue: short ones by `make test-all`, longer ones by `make chaos SEEDS="1 2 3"`."""
 
 import os
 
