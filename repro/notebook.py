@@ -6,6 +6,7 @@ The queue, the store and the home are those of the environment, as for the comma
 import hashlib
 import io
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from repro.readers.named_configs import Reader
+from repro.readers.queue_access import connect
+from repro.readers.run_ends import as_they_end
 from repro.scheduler.configs import comparison
 from repro.scheduler.configs.comparison import METRIC
 from repro.scheduler.queue import queries
@@ -20,7 +23,6 @@ from repro.scheduler.queue import submission as scheduler
 from repro.scheduler.settings import Settings
 from repro.stages.errors import ReproError, StageError
 from repro.stages.run import MANIFEST
-from repro.tools.queue_access import connect
 from repro.worker.store.store import Store
 
 if TYPE_CHECKING:
@@ -150,10 +152,8 @@ def wait(*names: str | Run, timeout: float | None = None) -> list[Run]:
     Raises:
         RunFailed: one of them failed, was cancelled, or did not end in time.
     """
-    from repro.commands.wait import wait_for
-
     plain = [one.name if isinstance(one, Run) else one for one in names]
-    wait_for(_queue(), plain, timeout, quiet=True)
+    deque(as_they_end(_queue(), plain, timeout), maxlen=0)
     return [run(name) for name in plain]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from repro.tools import completion
+from repro.commands.shared import completion
 
 
 @click.command(epilog="Example: repro breed modela modelb --population 'model*' --children 8 --mutate 0.2 --submit")
@@ -38,11 +38,11 @@ def breed(
     between the lowest and the highest, of all else another one seen. Every child passes the checks of a submit. Where
     it came from is kept in configs/.lineage, outside of the config.
     """
+    from repro.commands.shared import variation_files
     from repro.readers.named_configs import Reader
+    from repro.readers.queue_access import connect
     from repro.scheduler.configs import breeding
     from repro.scheduler.configs import variations as cloning
-    from repro.tools import variation_files
-    from repro.tools.queue_access import connect
     from repro.views.tables import dump
 
     reader = Reader(connect)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from repro.tools import completion
+from repro.commands.shared import completion
 
 
 @click.command(
@@ -41,8 +41,8 @@ def clone(
     A NAME is a file in configs/ or else a run of the queue. A change that changes nothing is refused; a variation that
     has a letter already is not written again.
     """
+    from repro.commands.shared import variation_files
     from repro.scheduler.configs import variations as cloning
-    from repro.tools import variation_files
     from repro.views.tables import dump
 
     base, config, where = variation_files.original(model, folder)

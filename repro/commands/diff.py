@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from repro.tools import completion
+from repro.commands.shared import completion
 
 
 @click.command(epilog="Example: repro diff modela modelb configs/model.json --metrics --sort -accuracy")
@@ -49,9 +49,9 @@ def diff(
     CSV; for a config that has not run, the default of today's code. A cell stays empty where nothing is known.
     """
     from repro.readers.named_configs import Reader
+    from repro.readers.queue_access import connect
     from repro.scheduler.configs import spelling
     from repro.scheduler.configs.comparison import compare
-    from repro.tools.queue_access import connect
     from repro.views import comparison_table
     from repro.views.tables import dump
 

@@ -7,8 +7,8 @@ import click
 @click.argument("workers", metavar="WORKER...", nargs=-1, required=True)
 def drain(workers: tuple[str, ...]) -> None:
     """Ask workers to claim no more, finish what they run, and leave; they hear it with their next heartbeat."""
+    from repro.readers.queue_access import connect
     from repro.scheduler.queue.workers import drain as ask_to_drain
-    from repro.tools.queue_access import connect
 
     ask_to_drain(connect(), workers)
     for worker in workers:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repro.commands.verify import LEVELS
+from repro.commands.shared.option_types import LEVELS
 
 if TYPE_CHECKING:
     from repro.worker.audit.golden_configs import Checked

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from repro.tools import completion
+from repro.commands.shared import completion
 
 
 @click.command(epilog="Example: repro logs -f model")
@@ -23,9 +23,9 @@ def logs(name: str, follow: bool, lines: int | None, attempt: int | None, raw: b
     Exit code 1: with --follow, the run did not end well.
     """
     from repro.readers.log_reader import Follower
+    from repro.readers.queue_access import connect
     from repro.scheduler.queue import queries
     from repro.scheduler.settings import Settings
-    from repro.tools.queue_access import connect
     from repro.views.tables import dump
     from repro.worker.store.store import Store
 
@@ -47,7 +47,7 @@ def logs(name: str, follow: bool, lines: int | None, attempt: int | None, raw: b
 
 
 def _lines(texts: Iterable[str], raw: bool) -> Iterator[str]:
-    from repro.views.terminal import Collapse
+    from repro.views.log_lines import Collapse
 
     if raw:
         yield from texts

@@ -6,17 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repro.tools import completion
+from repro.commands.shared import completion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rich.text import Text
-
     from repro.readers.curve_reader import Found
 
 REFRESH = 2.0  # seconds: as often as workers tell
-HEIGHT = 24
 
 
 @click.command(epilog="Example: repro losses modela modelb --log --smooth 0.6 -o losses.png")
@@ -46,13 +43,13 @@ def losses(
     """
     from repro.readers.curve_reader import Finder
     from repro.readers.named_configs import Reader
+    from repro.readers.queue_access import connect
     from repro.scheduler.settings import Settings
-    from repro.tools.queue_access import connect
-    from repro.views import curve_plot
+    from repro.views import curve_plot, figure_file
     from repro.worker.store.store import Store
 
     if output:
-        curve_plot.check_name(output)
+        figure_file.check_name(output)
     settings = Settings.read()
     finder = Finder(Reader(connect), lambda: Store.open(settings.store, settings.home))
 
@@ -95,26 +92,16 @@ def _show(found: "Found", log: bool, again: "Callable[[], Found] | None") -> Non
     from rich.console import Console
     from rich.live import Live
 
+    from repro.views.curve_screen import screen
+
     console = Console(highlight=False)
     if again is None:
-        console.print(_screen(found, log, console.width), soft_wrap=True)
+        console.print(screen(found, log, console.width), soft_wrap=True)
         return
     import time
 
-    with Live(_screen(found, log, console.width), console=console, auto_refresh=False) as live:
+    with Live(screen(found, log, console.width), console=console, auto_refresh=False) as live:
         while found.live:
             time.sleep(REFRESH)
             found = again()
-            live.update(_screen(found, log, console.width), refresh=True)
-
-
-def _screen(found: "Found", log: bool, width: int) -> "Text":
-    from rich.text import Text
-
-    from repro.views import curve_plot
-
-    drawn = Text.from_ansi(curve_plot.text(found, log, width, HEIGHT - 4))
-    lines = [drawn, *(Text.assemble(("━━ ", colour), label) for label, colour in curve_plot.legend(found))]
-    if any(curve.of_validation for curve in found.curves):
-        lines.append(Text("lines: training   points: validation", "bright_black"))
-    return Text("\n").join(lines)
+            live.update(screen(found, log, console.width), refresh=True)

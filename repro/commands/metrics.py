@@ -1,17 +1,6 @@
 """`repro metrics`: the queue's figures for Prometheus."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 import click
-
-if TYPE_CHECKING:
-    from prometheus_client.core import GaugeMetricFamily
-
-    from repro.scheduler.queue.gauges import Figures
-    from repro.scheduler.server.connection import Queue
-
-KEPT = 10.0  # seconds for which an answer is given again, however many ask
 
 
 @click.command(epilog="Example: repro metrics --port 9465")
@@ -19,12 +8,13 @@ KEPT = 10.0  # seconds for which an answer is given again, however many ask
 def metrics(port: int | None) -> None:
     """Print the queue's figures in Prometheus' format, or serve them. One such server a queue is enough; what a worker
     does it tells itself (`repro worker --metrics-port`)."""
-    from repro.tools.option_types import needs_metrics
-    from repro.tools.queue_access import connect
+    from repro.commands.shared.optional_packages import needs_metrics
+    from repro.readers.queue_access import connect
 
     with needs_metrics():
         from prometheus_client import generate_latest
 
+        from repro.views.queue_metrics import QueueCollector
         from repro.worker.live.prometheus import serve
 
     collector = QueueCollector(connect())
@@ -35,59 +25,6 @@ def metrics(port: int | None) -> None:
     serve(port, collector)
     click.echo(f"the queue's figures: http://127.0.0.1:{port}/metrics", err=True)
     _until_stopped()
-
-
-class QueueCollector:
-    """Asks the queue when Prometheus asks, at most every few seconds."""
-
-    def __init__(self, db: "Queue") -> None:
-        import threading
-
-        self._db = db
-        self._lock = threading.Lock()
-        self._asked_at = float("-inf")
-        self._found: Figures | None = None
-
-    def collect(self) -> "Iterator[GaugeMetricFamily]":
-        return iter(list(families(self._figures())))
-
-    def _figures(self) -> "Figures":
-        import time
-
-        from repro.scheduler.queue.gauges import figures
-        from repro.scheduler.server.connection import reachable
-
-        with self._lock:
-            if self._found is None or time.monotonic() - self._asked_at > KEPT:
-                with reachable():
-                    self._found = figures(self._db)
-                self._asked_at = time.monotonic()
-            return self._found
-
-
-def families(found: "Figures") -> "Iterator[GaugeMetricFamily]":
-    """The figures as Prometheus knows them."""
-    from prometheus_client.core import GaugeMetricFamily as Gauge
-
-    states = Gauge("repro_queue_runs", "Runs by state.", labels=["state"])
-    for state, count in found.states.items():
-        states.add_metric([state], count)
-    yield states
-    pending = Gauge("repro_queue_pending", "Pending runs that are not held.", labels=["stage", "gpus"])
-    for (stage, gpus), count in sorted(found.pending.items()):
-        pending.add_metric([stage, str(gpus)], count)
-    yield pending
-    oldest = Gauge("repro_queue_oldest_pending_seconds", "Since the oldest of those was submitted.", labels=["gpus"])
-    for gpus, seconds in sorted(found.oldest.items()):
-        oldest.add_metric([str(gpus)], seconds)
-    yield oldest
-    failures = Gauge("repro_queue_recent_failures", "Runs failed for good in the last hour.", labels=["cause"])
-    for cause, count in sorted(found.failures.items()):
-        failures.add_metric([cause], count)
-    yield failures
-    yield Gauge("repro_queue_workers", "Workers that are alive.", value=found.workers)
-    yield Gauge("repro_queue_cards", "Cards that they have.", value=found.cards)
-    yield Gauge("repro_queue_places", "Runs without a card that they could execute at once.", value=found.places)
 
 
 def _until_stopped() -> None:

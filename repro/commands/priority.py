@@ -4,7 +4,7 @@ from functools import partial
 
 import click
 
-from repro.tools.change_runs import change_runs, takes_names
+from repro.commands.shared.change_runs import change_runs, takes_names
 
 INT32 = click.IntRange(-(2**31), 2**31 - 1)
 

@@ -1,16 +1,12 @@
 """`repro submit`: config files -> runs."""
 
-from collections.abc import Sequence
+from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from repro.tools import completion
-
-if TYPE_CHECKING:
-    from repro.scheduler.queue.submission import Submitted
-    from repro.scheduler.server.connection import Document
+from repro.commands.shared import completion
 
 
 @click.command(epilog="Example: repro submit configs/model.json --set lr=1e-3 --wait")
@@ -52,15 +48,16 @@ def submit(
     **options: Any,
 ) -> None:
     """Submit configs, and first the sources of theirs that are not in the queue, from the files beside them."""
-    from repro.commands.wait import wait_for
+    from repro.commands.shared.printed_ends import print_ends
+    from repro.commands.shared.submit_report import report, report_plan
+    from repro.readers.queue_access import connect
+    from repro.readers.run_ends import as_they_end
     from repro.scheduler.queue import submission as scheduler
-    from repro.tools.queue_access import connect
 
     change = scheduler.Change(conf, settings, name, allow_unknown, again)
     db = connect()
     if dry_run:
-        ready = scheduler.plan(db, files, change)
-        _show([_line(c.name, _would_be(ready.equal.get(c.name)), c.where) for c in ready.fresh], as_json)
+        report_plan(scheduler.plan(db, files, change), as_json)
         return
     chosen = {
         "priority": options["priority"],
@@ -73,47 +70,8 @@ def submit(
     submitted = scheduler.submit(db, files, change, **chosen)
     report(submitted, as_json)
     if wait:
-        wait_for(db, [s.name for s in submitted], quiet=as_json)
-
-
-def report(submitted: "Sequence[Submitted]", as_json: bool) -> None:
-    _show([_line(s.name, _became(s), s.location) for s in submitted], as_json)
-    _tell_of_changes({s.stage for s in submitted if s.new})
-
-
-def _tell_of_changes(stages: set[str]) -> None:
-    from repro.stages.source import provenance, registry
-
-    packages = sorted({registry.package(stage) for stage in stages})
-    if changed := [package for package in packages if provenance.code(package).get("dirty")]:
-        click.echo(
-            f"note: {', '.join(changed)} has changes that are not committed. No result hangs on what git knows of the "
-            "code; but who reads one back next year finds these changes only in the code.diff beside it",
-            err=True,
-        )
-
-
-def _would_be(equal: "Document | None") -> str:
-    return f"would be done at once, equal to {equal['_id']}" if equal else "would be inserted"
-
-
-def _became(run: "Submitted") -> str:
-    if run.same_as:
-        return f"submitted, done at once: equal to {run.same_as}; --again computes it"
-    return f"{'submitted' if run.new else 'already submitted'}, {run.state}"
-
-
-def _line(name: str, what: str, where: str | None) -> dict[str, str]:
-    return {"name": name, "what": what} | ({"where": where} if where else {})
-
-
-def _show(lines: list[dict[str, str]], as_json: bool) -> None:
-    from repro.views.tables import dump
-
-    if as_json:
-        dump(lines)
-        return
-    for line in lines:
-        click.echo(f"{line['name']}: {line['what']}" + (f" ({line['where']})" if "where" in line else ""))
-    if not lines:
-        click.echo("nothing to insert: all of it is in the queue already")
+        names = [run.name for run in submitted]
+        if as_json:
+            deque(as_they_end(db, names), maxlen=0)
+        else:
+            print_ends(db, names)

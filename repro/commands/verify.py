@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from repro.commands.shared.option_types import LEVELS
+
 if TYPE_CHECKING:
     from repro.scheduler.server.connection import Document, Queue
     from repro.worker.store.store import Store
-
-LEVELS = ("identical", "equal", "close")
 
 
 @click.command(epilog="Example: repro verify model --level close")
@@ -30,8 +30,8 @@ def verify(names: tuple[str, ...], everything: bool, stage: str | None, as_json:
     Reruns go through the ordinary queue, after all else, on the inputs that were read then. The verdict is kept
     on the original, whose result stays as it is. Exit 1 if a result is worse than the level asked for.
     """
+    from repro.readers.queue_access import connect
     from repro.scheduler.queue import queries
-    from repro.tools.queue_access import connect
 
     chosen = bool(names or everything or stage or options["sample"])
     if not (chosen or options["defaults"] or options["collect"]):
@@ -65,6 +65,7 @@ def _rerun(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool
     from repro.scheduler.settings import Settings
     from repro.stages.errors import StageError
     from repro.views.tables import dump
+    from repro.views.verdict_lines import lines
     from repro.worker.audit import reruns
     from repro.worker.audit.result_comparison import Tolerance
     from repro.worker.store.store import Store
@@ -129,30 +130,3 @@ def _is_worse(verdict: "Document", level: str | None) -> bool:
 
     asked = level or ("identical" if verdict["same_hardware"] else "close")
     return Level[verdict["level"].upper()] > Level[asked.upper()]
-
-
-def lines(original: "Document", verdict: "Document") -> list[str]:
-    """A verdict for people: the level, what differs, and what differs between then and now."""
-    then, now = original.get("environment") or {}, verdict["environment"]
-    name, level = original["_id"], verdict["level"]
-    if "error" in verdict:
-        return [f"{name}: {level}: the rerun failed: {verdict['error']}; see repro show {name}.verify"]
-    changed = [
-        f"{key} {_short(then.get(key))} -> {_short(now.get(key))}"
-        for key in sorted(then.keys() | now.keys())
-        if then.get(key) != now.get(key)
-    ]
-    same = f"commit {_short(now['commit'])}" if now.get("commit") else "the same environment"
-    found = [f"{name}: {level} ({verdict['outputs']} outputs; {', '.join(changed) or same})"]
-    return found + [f"  {_file(one)}" for one in verdict["worst"]]
-
-
-def _file(one: "Document") -> str:
-    from repro.worker.audit.result_comparison import Finding, Level
-
-    return str(Finding(**one | {"level": Level[one["level"].upper()]}))
-
-
-def _short(value: Any) -> str:
-    text = str(value) if value not in (None, "") else "none"
-    return text[:12] if len(text) == 40 else text

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import click
 
-from repro.tools.option_types import Size, needs_metrics
+from repro.commands.shared.option_types import Size
+from repro.commands.shared.optional_packages import needs_metrics
 
 
 @click.command(epilog="Example: repro worker --gpus 0,1 --cpus 2")

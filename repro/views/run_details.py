@@ -1,6 +1,7 @@
 """All about a run, as lines: its config with the defaults that were used, its result, and the line it comes from.
 
-A run is a document of the queue, or what the `run.json` of a folder says (`found_in`): both read the same.
+A run is a document of the queue, or what the `run.json` of a folder says (`repro.readers.run_folders`): both read the
+same.
 """
 
 import csv
@@ -11,9 +12,6 @@ from typing import Any
 
 import click
 
-from repro.stages import config as configs
-from repro.stages.errors import ReproError
-from repro.stages.run import MANIFEST
 from repro.views.tables import load, place, speed
 
 RAW_FILES = "files.csv"  # where a dataset lists the raw files that it was made of, if its config asks for that
@@ -35,44 +33,6 @@ def lines(run: Run, line: Mapping[str, Run]) -> list[str]:
     found += ["verdicts", *map(_verdict, run["verdicts"])] if run.get("verdicts") else []
     found += _error(run["error"]) if run.get("error") else []
     return found + (["comes from", *_line(run, line, 1, set())] if run["sources"] else _raw_files(run, 0))
-
-
-def found_in(folder: Path) -> tuple[Run, dict[str, Run]]:
-    """The run of a folder, and those that it comes from, as far as their folders lie beside it.
-
-    Raises:
-        ReproError: there is no complete result.
-    """
-    run, line = _read(folder), dict[str, Run]()
-    waiting = [(run, folder)]
-    while waiting:
-        child, place_of_child = waiting.pop()
-        for name, of in child["of_sources"].items():
-            last = str(of.get("location", name)).rpartition("/")[2]
-            beside = next((f for f in (place_of_child.parent / last, place_of_child.parent / name) if _is_run(f)), None)
-            if name not in line and beside:
-                line[name] = _read(beside)
-                waiting.append((line[name], beside))
-            line.setdefault(name, {"_id": name, **of})
-    return run, line
-
-
-def _is_run(folder: Path) -> bool:
-    return (folder / MANIFEST).is_file()
-
-
-def _read(folder: Path) -> Run:
-    mark = folder / MANIFEST
-    try:
-        found: Run = json.loads(mark.read_bytes())
-        config, sources = found["config"], found["sources"]
-        run = found | {"_id": found["name"], "stage": config["stage"], "state": "done", "location": str(folder)}
-        unread = sorted(config.keys() - found["params"].keys() - configs.RESERVED.keys())
-        return run | {"of_sources": sources, "sources": list(sources), "unread": unread}
-    except OSError as error:
-        raise ReproError(f"{mark}: {error.strerror}; a folder without it is not a complete result") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ReproError(f"{mark} is broken: {type(error).__name__}: {error}") from error
 
 
 def _facts(run: Run) -> list[str]:

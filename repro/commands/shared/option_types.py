@@ -1,14 +1,11 @@
-"""Kinds of values that options take."""
+"""Kinds of values that options take: sizes in bytes, levels of likeness."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
 
-from repro.stages.errors import ReproError
-
+LEVELS = ("identical", "equal", "close")  # how like two results are, as far as one may ask for it
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -24,12 +21,3 @@ class Size(click.ParamType[int]):
         if found is None:
             self.fail(f"{value!r} is no size; write bytes, or 500MB, 50GB, 1TB", param, ctx)
         return int(float(found[1]) * UNITS[found[2]])
-
-
-@contextmanager
-def needs_metrics() -> Iterator[None]:
-    """Around the imports that only the extra `metrics` makes possible."""
-    try:
-        yield
-    except ImportError as error:
-        raise ReproError('metrics need prometheus-client: pip install "repro-queue[metrics]"') from error
