@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from repro.stages.errors import StageError
-from repro.stages.images import models
+from repro.stages.images import model_file
 from repro.stages.run import Metrics, Run
 
 OPSET = 18  # of ONNX; fixed, for the default moves with torch
@@ -39,7 +39,7 @@ def export(run: Run) -> Metrics:
     """
     names = _formats(run.params.get("format"))
     tolerance = run.params.get("tolerance", 1e-4)
-    model, description = models.load(run.source)
+    model, description = model_file.load(run.source)
     text = json.dumps(description, sort_keys=True)
     program = _trace(model, description["shape"])
     metrics: Metrics = {}

@@ -30,7 +30,8 @@ def run(
     Its sources are folders of the same root: run their configs first. A folder that holds a config already is left as
     it is.
     """
-    from repro.stages.running.standalone import Options, exit_code, run_alone
+    from repro.stages.running.standalone import Options, run_alone
+    from repro.stages.running.terminal_report import exit_code
 
     options = Options(conf, settings, name, root, allow_unknown, resume, hermetic)
     return exit_code(lambda: run_alone(file, options))

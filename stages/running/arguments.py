@@ -5,7 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from repro.stages.running.standalone import Options, exit_code, run_alone
+from repro.stages.running.standalone import Options, run_alone
+from repro.stages.running.terminal_report import exit_code
 
 
 def main(stage: str, arguments: Sequence[str] | None = None) -> None:

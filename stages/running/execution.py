@@ -8,8 +8,8 @@ from typing import Any
 
 from repro.stages.errors import StageError
 from repro.stages.run import Metrics, Run
-from repro.stages.running import determinism, hermetic, ranks
-from repro.stages.running.rank_processes import supervise
+from repro.stages.running import audit_hook, determinism, ranks
+from repro.stages.running.rank_parent import supervise
 from repro.stages.source import provenance, registry
 
 
@@ -47,7 +47,7 @@ def result_of(said: Mapping[str, Any]) -> Result:
 def _compute(run: Run, stage: registry.Stage) -> Result:
     settings = determinism.apply(run.params)
     try:
-        with hermetic.watched(run, stage) as watch:
+        with audit_hook.watched(run, stage) as watch:
             metrics = _checked(stage(run) or {})
     finally:
         if run.checkpoints is not None:

@@ -1,4 +1,4 @@
-"""Where modules lie, found without importing them; and that a user's own are never older than their files."""
+"""Where modules lie and what they define, found without importing them."""
 
 import ast
 import importlib.util
@@ -6,17 +6,8 @@ import sys
 import sysconfig
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.machinery import (
-    EXTENSION_SUFFIXES,
-    SOURCE_SUFFIXES,
-    ExtensionFileLoader,
-    FileFinder,
-    ModuleSpec,
-    PathFinder,
-    SourceFileLoader,
-)
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from typing import Any
 
 from repro.stages.errors import ConfigError
 from repro.stages.source import project
@@ -101,33 +92,6 @@ def parsed(file: Path) -> ast.Module:
         line = error.lineno if isinstance(error, SyntaxError) else 1
         why = error.msg if isinstance(error, SyntaxError) else str(error)
         raise ConfigError(f"{file}:{line}: the stage's code can't be read: {why}") from error
-
-
-def compile_own_code() -> None:
-    """From now on compile anew what is imported from where nothing is installed.
-
-    Python takes its compiled copy of a file for good while the file's size and its time in whole seconds are the same:
-    a run could compute with the code of the edit before the last.
-    """
-    if _own_folder not in sys.path_hooks:
-        sys.path_hooks.insert(0, _own_folder)
-        for known in [path for path in sys.path_importer_cache if not is_installed(path)]:
-            del sys.path_importer_cache[known]
-
-
-class _Compiling(SourceFileLoader):
-    def path_stats(self, path: Any) -> Any:
-        """Python's own way to say that there is no telling whether a compiled copy is good."""
-        raise OSError(f"{path}: no compiled copy is used")
-
-
-_finder = FileFinder.path_hook((ExtensionFileLoader, EXTENSION_SUFFIXES), (_Compiling, SOURCE_SUFFIXES))
-
-
-def _own_folder(path: str) -> Any:
-    if is_installed(path):
-        raise ImportError(f"{path}: its compiled copies are good")
-    return _finder(path)
 
 
 def _spec(module: str) -> ModuleSpec | None:

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from repro.stages.errors import ConfigError
-from repro.stages.source import modules, project
+from repro.stages.source import compiling, modules, project
 
 if TYPE_CHECKING:
     from repro.stages.run import Run
@@ -79,7 +79,7 @@ def load(name: str) -> Stage:
     """The function of a stage; imports its module, torch and all."""
     module, _, function = locate(name).partition(":")
     if name not in BUILT_IN:
-        modules.compile_own_code()
+        compiling.compile_own_code()
     if ":" in name:
         project.enter()
     stage: Stage = getattr(importlib.import_module(module), function)
