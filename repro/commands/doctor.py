@@ -6,9 +6,9 @@ import click
 @click.command(epilog="Example: repro doctor --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(as_json: bool) -> int:
-    """Check MongoDB, the store, GPUs, disk and code, one line each; leaves nothing behind.
+    """Check MongoDB, the store, GPUs, disk and code, and print one line for each. It leaves nothing behind.
 
-    Ends with 0 if nothing is an error, 1 if something is, 3 if MongoDB can't be reached.
+    The exit code is 0 if nothing is an error, 1 if something is, and 3 if MongoDB can't be reached.
     """
     from dataclasses import asdict
 
@@ -23,13 +23,13 @@ def doctor(as_json: bool) -> int:
     try:
         db = connect(settings)
     except Exception as error:
-        found, code = [doctor_mongodb.told("MongoDB", error)], 3
+        checks, code = [doctor_mongodb.told("MongoDB", error)], 3
     else:
         with db.client:
-            found, code = doctor_mongodb.queue(db, settings.store), 0
-    found += machine(settings)
+            checks, code = doctor_mongodb.queue(db, settings.store), 0
+    checks += machine(settings)
     if as_json:
-        dump([asdict(check) for check in found])
+        dump([asdict(check) for check in checks])
     else:
-        show(found)
-    return code or int(any(check.state == "error" for check in found))
+        show(checks)
+    return code or int(any(check.state == "error" for check in checks))

@@ -15,18 +15,36 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: repro evolve modela modelb modelc --metric validation_accuracy --generations 5 "
                "-o evolution.png")  # fmt: skip
 @click.argument("names", metavar="NAME|FILE...", nargs=-1, required=True, shell_complete=completion.runs_or_files)
-@click.option("--metric", required=True, help="The figure of a result that is to become best.")
-@click.option("--minimize", is_flag=True, help="The lowest is best, as of a loss.")
+@click.option("--metric", required=True, help="The figure of the results that is to be improved.")
+@click.option("--minimize", is_flag=True, help="The lowest figure is the best, as for a loss.")
 @click.option(
-    "--generations", type=click.IntRange(min=1), default=3, show_default=True, help="So many, with the first."
+    "--generations",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="How many generations there are, the given runs included.",
 )
-@click.option("--children", type=click.IntRange(min=1), default=4, show_default=True, help="So many a generation.")
-@click.option("--survivors", type=click.IntRange(min=2), default=3, show_default=True, help="Parents of the next one.")
+@click.option(
+    "--children",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="How many children each generation has.",
+)
+@click.option(
+    "--survivors",
+    type=click.IntRange(min=2),
+    default=3,
+    show_default=True,
+    help="How many of the best runs are the parents of the next generation.",
+)
 @click.option("--mutate", type=click.FloatRange(0, 1), default=0.2, show_default=True, metavar="P",
-              help="The probability of a mutation, a key.")  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="The same children for the same results.")
+              help="The probability that a key of a child is mutated.")  # fmt: skip
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="The same seed and the same results give the same children."
+)
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("configs"), show_default=True,
-              help="Write the children here.")  # fmt: skip
+              help="The folder to write the children into.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Draw the generations into this new file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evolve(
@@ -42,9 +60,10 @@ def evolve(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Breed the best runs, wait for their children, and again. Workers must be running.
+    """Breed the best runs, wait for their children to end, and repeat this. Workers must be running.
 
-    A run that fails counts as unfit. Interrupted and started again, it finds its children done and goes on.
+    A run that fails has no children. If the command is interrupted and started again, it finds the children that are
+    done and goes on.
     """
     from repro.commands.shared import variation_files
     from repro.readers.named_configs import Reader

@@ -4,10 +4,12 @@ import click
 
 
 @click.command(epilog="Example: repro metrics --port 9465")
-@click.option("--port", type=click.IntRange(1, 65535), help="Answer at http://THIS-MACHINE:PORT/metrics until stopped.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Serve the figures at http://THIS-MACHINE:PORT/metrics until stopped."
+)
 def metrics(port: int | None) -> None:
-    """Print the queue's figures in Prometheus' format, or serve them. One such server a queue is enough; what a worker
-    does it tells itself (`repro worker --metrics-port`)."""
+    """Print the queue's figures in Prometheus' format, or serve them. One such server for each queue is enough. Each
+    worker serves its own figures (`repro worker --metrics-port`)."""
     from repro.commands.shared.optional_packages import needs_metrics
     from repro.readers.queue_access import connect
 
@@ -31,7 +33,7 @@ def _until_stopped() -> None:
     import signal
     import threading
 
-    told = threading.Event()
+    stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: told.set())
-    told.wait()
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()

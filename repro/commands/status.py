@@ -21,11 +21,24 @@ REFRESH = 1.0  # seconds
 @click.command(epilog="Example: repro status 'model*' --state failed --state running -n 50 --watch")
 @click.argument("names", metavar="[NAME|PATTERN]...", nargs=-1, shell_complete=completion.runs)
 @click.option("--state", "states", multiple=True, shell_complete=completion.states,
-              help="Only runs in this state; may be given again.")  # fmt: skip
-@click.option("--stage", "stages", multiple=True, help="Only runs of this stage; may be given again.")
-@click.option("--tag", "tags", multiple=True, help="Only runs with this tag, and with each that is given.")
-@click.option("-n", "--last", "limit", type=click.IntRange(min=1), default=20, show_default=True, help="So many rows.")
-@click.option("--watch", is_flag=True, help="Show it again every second, until Ctrl-C.")
+              help="Show only runs in this state; may be given again.")  # fmt: skip
+@click.option("--stage", "stages", multiple=True, help="Show only runs of this stage; may be given again.")
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    help="Show only runs with this tag; if it is given again, runs with all of the tags.",
+)
+@click.option(
+    "-n",
+    "--last",
+    "limit",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Show at most this many rows.",
+)
+@click.option("--watch", is_flag=True, help="Show the table again every second, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(
     names: tuple[str, ...],
@@ -36,7 +49,8 @@ def status(
     watch: bool,
     as_json: bool,
 ) -> None:
-    """Show the queue: running runs first, then what waits and why, then what ended, the newest first."""
+    """Show the queue: first the runs that are running, then those that wait and why, then those that have ended, the
+    newest first."""
     from repro.readers.queue_access import connect
     from repro.scheduler.queue import queries
     from repro.stages.errors import ConfigError
@@ -61,16 +75,16 @@ def _once(db: "Queue", only: "Only", limit: int, as_json: bool) -> None:
     from repro.views import status_table
     from repro.views.tables import dump, table
 
-    found = queries.listing(db, only, limit)
-    reasons, counts = queries.why_waiting(db, found), queries.counts(db)
+    listed = queries.listing(db, only, limit)
+    reasons, counts = queries.why_waiting(db, listed), queries.counts(db)
     if as_json:
-        told = [run | {"why": reasons.get(run["_id"])} for run in found]
-        dump({"counts": counts, "shared_cards": queries.sharing(db), "runs": told})
+        explained = [run | {"why": reasons.get(run["_id"])} for run in listed]
+        dump({"counts": counts, "shared_cards": queries.sharing(db), "runs": explained})
         return
-    if found:
-        rows = _rows(db, found, reasons, server_time(db))
+    if listed:
+        rows = _rows(db, listed, reasons, server_time(db))
         table(status_table.COLUMNS, rows, status_table.paint, status_table.EXPENDABLE)
-    click.echo(status_table.summary(counts), err=bool(found))
+    click.echo(status_table.summary(counts), err=bool(listed))
     for line in _warnings(db):
         click.echo(line, err=True)
 
@@ -100,11 +114,11 @@ def _screen(db: "Queue", only: "Only", limit: int) -> "RenderableType":
     from repro.views import status_table
     from repro.views.tables import grid
 
-    found, now = queries.listing(db, only, limit), server_time(db)
-    rows = _rows(db, found, queries.why_waiting(db, found), now)
-    told = f"{status_table.summary(queries.counts(db))}   {now:%H:%M:%S} UTC, Ctrl-C leaves"
+    listed, now = queries.listing(db, only, limit), server_time(db)
+    rows = _rows(db, listed, queries.why_waiting(db, listed), now)
+    heading = f"{status_table.summary(queries.counts(db))}   {now:%H:%M:%S} UTC, Ctrl-C leaves"
     shown = grid(status_table.COLUMNS, rows, Console().width, status_table.paint, status_table.EXPENDABLE)
-    return Group(told, *_warnings(db), "", shown)
+    return Group(heading, *_warnings(db), "", shown)
 
 
 def _warnings(db: "Queue") -> list[str]:
@@ -114,10 +128,10 @@ def _warnings(db: "Queue") -> list[str]:
     return [f"warning: {describe_sharing(shared)}"] if (shared := queries.sharing(db)) else []
 
 
-def _rows(db: "Queue", found: Sequence[dict[str, Any]], reasons: dict[str, str], now: "datetime") -> list[list[str]]:
+def _rows(db: "Queue", listed: Sequence[dict[str, Any]], reasons: dict[str, str], now: "datetime") -> list[list[str]]:
     from repro.scheduler.queue import queries
     from repro.views import status_table
 
-    busy = any("cards" in run for run in found)
+    busy = any("cards" in run for run in listed)
     workers = {worker["_id"]: worker for worker in queries.live_workers(db)} if busy else {}
-    return status_table.rows(found, workers, reasons, now)
+    return status_table.rows(listed, workers, reasons, now)

@@ -18,22 +18,35 @@ from repro.commands.shared import completion
     metavar="KEY=VALUE",
     multiple=True,
     shell_complete=completion.settings,
-    help="Likewise one key; may be given again.",
+    help="Set one key in the same way; may be given again.",
 )
-@click.option("--name", help="Name of the run, instead of the file's or the next free letter.")
-@click.option("--priority", type=int, default=0, show_default=True, help="Higher runs first; not part of the result.")
-@click.option("--tag", "tags", multiple=True, help="A word to find the run by; may be given again.")
-@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Fail past this.")
+@click.option("--name", help="The name of the run, instead of the file's name or the next free letter.")
+@click.option(
+    "--priority",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Runs with a higher number are claimed first. It does not change the result.",
+)
+@click.option("--tag", "tags", multiple=True, help="A word by which the run can be found; may be given again.")
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="End the run as failed if it takes longer.",
+)
 @click.option("--stall-limit", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
-              help="Fail after so long without progress.")  # fmt: skip
+              help="End the run as failed if it makes no progress for this time.")  # fmt: skip
 @click.option("--max-attempts", type=click.IntRange(min=1), default=3, show_default=True,
-              help="Give up after so many attempts that the machine's faults ended.")  # fmt: skip
-@click.option("--hold", is_flag=True, help="Insert, but let no worker claim it before `repro unhold`.")
-@click.option("--hermetic", is_flag=True, help="Fail if a stage reads what is not declared; else it is recorded.")
-@click.option("--dry-run", is_flag=True, help="Check everything, say what would be inserted, insert nothing.")
-@click.option("--wait", is_flag=True, help="Wait for the runs; exit 1 if one of them does not end well.")
+              help="Give up after this many attempts that ended by a fault of the machine.")  # fmt: skip
+@click.option("--hold", is_flag=True, help="Insert the run, but let no worker claim it before `repro unhold`.")
+@click.option(
+    "--hermetic", is_flag=True, help="Fail if a stage reads what is not declared. Without this it is only recorded."
+)
+@click.option("--dry-run", is_flag=True, help="Check everything and print what would be inserted, but insert nothing.")
+@click.option("--wait", is_flag=True, help="Wait for the runs to end. Exit with 1 if one of them does not end well.")
 @click.option("--allow-unknown", is_flag=True, help="Accept keys that no code of the stage reads.")
-@click.option("--again", is_flag=True, help="Compute what a run of another name has computed already.")
+@click.option("--again", is_flag=True, help="Compute even what a run of another name has computed already.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def submit(
     files: tuple[Path, ...],
@@ -47,7 +60,7 @@ def submit(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Submit configs, and first the sources of theirs that are not in the queue, from the files beside them."""
+    """Submit configs. Sources that are not in the queue yet are submitted first, from the files beside the configs."""
     from repro.commands.shared.printed_ends import print_ends
     from repro.commands.shared.submit_report import report, report_plan
     from repro.readers.queue_access import connect

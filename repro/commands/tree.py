@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: repro tree 'model*' --metric validation_accuracy -o tree.png")
 @click.argument("names", metavar="NAME|FILE...", nargs=-1, required=True, shell_complete=completion.runs_or_files)
-@click.option("--metric", help="Colour the leaves by this figure of their results.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Draw into this new file: .png, .svg or .pdf.")
-@click.option("--newick", "form", flag_value="newick", help="Print the tree for other programs.")
+@click.option("--metric", help="Colour the configs by this figure of their results.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Draw into this new file, a .png, .svg or .pdf.")
+@click.option("--newick", "form", flag_value="newick", help="Print the tree in the Newick format, for other programs.")
 @click.option("--json", "form", flag_value="json", help="Print the tree as JSON.")
 def tree(names: tuple[str, ...], metric: str | None, output: Path | None, form: str | None) -> None:
     """Draw a dendrogram of configs: as a picture, as text, or as Newick.
 
-    The distance of two configs is Gower's: the mean over all keys that are not the same everywhere. Numbers count by
-    their difference as a share of the range, learning rates and their like by orders of magnitude, all else by whether
-    it is the same.
+    The distance of two configs is Gower's: a mean over all keys that are not the same in all configs. For a number it
+    is the difference as a share of the range, for learning rates and the like in orders of magnitude. For other values
+    it is 0 if they are the same and 1 if they are not.
     """
     from repro.readers.curve_reader import labels
     from repro.readers.named_configs import Reader
@@ -53,8 +53,8 @@ def tree(names: tuple[str, ...], metric: str | None, output: Path | None, form: 
 def _figures(subjects: "Sequence[Subject]", metric: str) -> dict[str, float]:
     from repro.stages.errors import ReproError
 
-    found = {s.name: float(s.metrics[metric]) for s in subjects if metric in s.metrics}  # type: ignore[arg-type]
-    if not found:
+    figures = {s.name: float(s.metrics[metric]) for s in subjects if metric in s.metrics}  # type: ignore[arg-type]
+    if not figures:
         known = dict.fromkeys(name for subject in subjects for name in subject.metrics)
         raise ReproError(f"--metric {metric}: no result has it; there are: {', '.join(known) or 'no results'}")
-    return found
+    return figures

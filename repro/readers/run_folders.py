@@ -38,10 +38,10 @@ def _is_run(folder: Path) -> bool:
 def _read(folder: Path) -> Run:
     mark = folder / MANIFEST
     try:
-        found: Run = json.loads(mark.read_bytes())
-        config, sources = found["config"], found["sources"]
-        run = found | {"_id": found["name"], "stage": config["stage"], "state": "done", "location": str(folder)}
-        unread = sorted(config.keys() - found["params"].keys() - configs.RESERVED.keys())
+        manifest: Run = json.loads(mark.read_bytes())
+        config, sources = manifest["config"], manifest["sources"]
+        run = manifest | {"_id": manifest["name"], "stage": config["stage"], "state": "done", "location": str(folder)}
+        unread = sorted(config.keys() - manifest["params"].keys() - configs.RESERVED.keys())
         return run | {"of_sources": sources, "sources": list(sources), "unread": unread}
     except OSError as error:
         raise ReproError(f"{mark}: {error.strerror}; a folder without it is not a complete result") from error

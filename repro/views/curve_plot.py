@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repro.readers.curve_reader import Found
+from repro.readers.curve_reader import CurveSet
 from repro.views import figure_file
 
 if TYPE_CHECKING:
@@ -25,24 +25,24 @@ def colours(count: int) -> list[str]:
     return [to_hex(colormaps["turbo"](0.05 + 0.9 * i / (count - 1))) for i in range(count)]
 
 
-def save(found: Found, path: Path, log: bool) -> None:
+def save(curve_set: CurveSet, path: Path, log: bool) -> None:
     """Draw into a new file; training solid, validation dashed."""
-    figure_file.save(lambda figure: _draw(figure, found, log), path, (10, 6))
+    figure_file.save(lambda figure: _draw(figure, curve_set, log), path, (10, 6))
 
 
-def _draw(figure: "Figure", found: Found, log: bool) -> None:
-    units = " or ".join(dict.fromkeys(curve.unit for curve in found.curves))
-    figures = ", ".join(dict.fromkeys(curve.figure for curve in found.curves))
+def _draw(figure: "Figure", curve_set: CurveSet, log: bool) -> None:
+    units = " or ".join(dict.fromkeys(curve.unit for curve in curve_set.curves))
+    figures = ", ".join(dict.fromkeys(curve.figure for curve in curve_set.curves))
     axes = figure.add_subplot(xlabel=units, ylabel=figures)
-    shades = dict(zip(found.labels, colours(len(found.labels)), strict=True))
-    told = set[str]()
-    for curve in found.curves:
-        label = None if curve.run in told else found.labels[curve.run]
-        told.add(curve.run)
+    shades = dict(zip(curve_set.labels, colours(len(curve_set.labels)), strict=True))
+    labelled = set[str]()
+    for curve in curve_set.curves:
+        label = None if curve.run in labelled else curve_set.labels[curve.run]
+        labelled.add(curve.run)
         marker = "o" if len(curve.x) == 1 else None
         style = "--" if curve.of_validation else "-"
         axes.plot(curve.x, curve.y, style, color=shades[curve.run], label=label, marker=marker, linewidth=1.5)
-    if any(curve.of_validation for curve in found.curves):
+    if any(curve.of_validation for curve in curve_set.curves):
         axes.plot([], [], "k-", label="training")
         axes.plot([], [], "k--", label="validation")
     if log:
@@ -50,7 +50,7 @@ def _draw(figure: "Figure", found: Found, log: bool) -> None:
     if units == "epoch":
         axes.locator_params(axis="x", integer=True)
     axes.grid(alpha=0.3, which="both")
-    if len(found.labels) > BESIDE:
+    if len(curve_set.labels) > BESIDE:
         axes.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
     else:
         axes.legend(fontsize=8)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from repro.readers.curve_reader import Found
+from repro.readers.curve_reader import CurveSet
 from repro.stages.errors import ReproError
 from repro.views.curve_plot import colours
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 HEIGHT = 24
 
 
-def screen(found: Found, log: bool, width: int) -> "Text":
+def screen(curve_set: CurveSet, log: bool, width: int) -> "Text":
     from rich.text import Text
 
-    drawn = Text.from_ansi(_drawn(found, log, width, HEIGHT - 4))
-    lines = [drawn, *(Text.assemble(("━━ ", colour), label) for label, colour in _legend(found))]
-    if any(curve.of_validation for curve in found.curves):
+    drawn = Text.from_ansi(_drawn(curve_set, log, width, HEIGHT - 4))
+    lines = [drawn, *(Text.assemble(("━━ ", colour), label) for label, colour in _legend(curve_set))]
+    if any(curve.of_validation for curve in curve_set.curves):
         lines.append(Text("lines: training   points: validation", "bright_black"))
     return Text("\n").join(lines)
 
 
-def _drawn(found: Found, log: bool, width: int, height: int) -> str:
+def _drawn(curve_set: CurveSet, log: bool, width: int, height: int) -> str:
     """Draw as characters: training as lines, validation as points; with colours by ANSI codes."""
     try:
         import plotext
@@ -32,20 +32,20 @@ def _drawn(found: Found, log: bool, width: int, height: int) -> str:
     figure = plotext.figure
     figure.clear()
     figure.plot_size(width, height)
-    shades = dict(zip(found.labels, colours(len(found.labels)), strict=True))
-    for curve in found.curves:
+    shades = dict(zip(curve_set.labels, colours(len(curve_set.labels)), strict=True))
+    for curve in curve_set.curves:
         symbol = "•" if curve.of_validation else "braille"
         signal = figure.signal(list(curve.x), list(curve.y), marker=plotext.marker(symbol, _rgb(shades[curve.run])))
         figure.draw(signal.lines(not curve.of_validation))
     if log:
         figure.ruler("y").scale("log")
-    figure.label(" or ".join(dict.fromkeys(curve.unit for curve in found.curves)))
+    figure.label(" or ".join(dict.fromkeys(curve.unit for curve in curve_set.curves)))
     return str(figure.build())
 
 
-def _legend(found: Found) -> "list[tuple[str, str]]":
+def _legend(curve_set: CurveSet) -> "list[tuple[str, str]]":
     """(label, colour) of every run, as `_drawn` draws them."""
-    return list(zip(found.labels.values(), _bright(colours(len(found.labels))), strict=True))
+    return list(zip(curve_set.labels.values(), _bright(colours(len(curve_set.labels))), strict=True))
 
 
 def _bright(shades: Sequence[str]) -> list[str]:

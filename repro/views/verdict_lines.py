@@ -18,8 +18,8 @@ def lines(original: "Document", verdict: "Document") -> list[str]:
         if then.get(key) != now.get(key)
     ]
     same = f"commit {_short(now['commit'])}" if now.get("commit") else "the same environment"
-    found = [f"{name}: {level} ({verdict['outputs']} outputs; {', '.join(changed) or same})"]
-    return found + [f"  {_file(one)}" for one in verdict["worst"]]
+    texts = [f"{name}: {level} ({verdict['outputs']} outputs; {', '.join(changed) or same})"]
+    return texts + [f"  {_file(one)}" for one in verdict["worst"]]
 
 
 def _file(one: "Document") -> str:

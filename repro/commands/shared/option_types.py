@@ -17,7 +17,7 @@ class Size(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", str(value).strip().upper())
-        if found is None:
+        parts = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)B?", str(value).strip().upper())
+        if parts is None:
             self.fail(f"{value!r} is no size; write bytes, or 500MB, 50GB, 1TB", param, ctx)
-        return int(float(found[1]) * UNITS[found[2]])
+        return int(float(parts[1]) * UNITS[parts[2]])
