@@ -77,9 +77,9 @@ def _sources(run: Run) -> tuple[Path, Path]:
 
 
 def _check_fit(description: dict[str, Any], dataset: Dataset, where: str) -> None:
-    wanted, found = description["classes"], dataset.classes
-    if wanted != found:
-        extra, missing = sorted(set(found) - set(wanted)), sorted(set(wanted) - set(found))
+    wanted, existing = description["classes"], dataset.classes
+    if wanted != existing:
+        extra, missing = sorted(set(existing) - set(wanted)), sorted(set(wanted) - set(existing))
         how = f"more: {', '.join(extra) or 'none'}; missing: {', '.join(missing) or 'none'}"
         raise StageError(
             f'dataset "{where}" has other classes than the model, ' + (how if extra or missing else "in another order")

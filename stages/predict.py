@@ -55,8 +55,8 @@ def answer(model: nn.Module, pixels: Tensor) -> tuple[list[int], list[float]]:
     """The most probable class of each image of uint8 B, H, W, C, and its probability."""
     with torch.inference_mode():
         logits = model(pixels.permute(0, 3, 1, 2).float() / 255).cpu()
-    found = logits.double().softmax(1).max(1)
-    return found.indices.tolist(), found.values.tolist()
+    best = logits.double().softmax(1).max(1)
+    return best.indices.tolist(), best.values.tolist()
 
 
 def _batches(entries: Sequence[Entry], shape: Sequence[int], size: int) -> Iterator[tuple[list[str], Pixels]]:

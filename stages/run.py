@@ -109,7 +109,7 @@ class Run:
         if self.checkpoints is None:
             return None
         if self.rank:
-            return self.checkpoints.newest(say=lambda line: None)
+            return self.checkpoints.newest(log=lambda line: None)
         self.checkpoints.listen()
         return self.checkpoints.newest()
 

@@ -46,8 +46,8 @@ def find(masks: Any, data: str, key: str = "images") -> list[Entry]:
     masks = [masks] if isinstance(masks, str) else masks
     if not isinstance(masks, list) or not masks or not all(isinstance(m, str) and m for m in masks):
         raise StageError(f'"{key}": expected a mask or a list of masks, got: {masks!r}')
-    found = {entry.name: entry for mask in masks for entry in _match(mask, data, key)}
-    return [found[name] for name in sorted(found)]
+    entries = {entry.name: entry for mask in masks for entry in _match(mask, data, key)}
+    return [entries[name] for name in sorted(entries)]
 
 
 def find_one(path: str, data: str, key: str) -> Entry:

@@ -46,14 +46,14 @@ class Checkpoints:
         self._before: dict[int, Any] = {}
         self._code: str | None = None  # as it was when the stage began: on the disk it may change meanwhile
 
-    def newest(self, say: Callable[[str], None] = print) -> Checkpoint | None:
+    def newest(self, log: Callable[[str], None] = print) -> Checkpoint | None:
         """The newest whole one that this attempt was given; None means to begin from the beginning."""
         self._begin()
         for step in self._steps:
             try:
-                return self._load(step, say)
+                return self._load(step, log)
             except Exception as error:  # whatever is wrong with it, the one before is as good
-                say(f"the checkpoint of step {step} can't be read: {error}")
+                log(f"the checkpoint of step {step} can't be read: {error}")
         return None
 
     def due(self, step: int, every: int = 0) -> bool:
@@ -99,13 +99,13 @@ class Checkpoints:
             raise KeyboardInterrupt
         self.stopping = True
 
-    def _load(self, step: int, say: Callable[[str], None]) -> Checkpoint | None:
+    def _load(self, step: int, log: Callable[[str], None]) -> Checkpoint | None:
         made_by = checkpoint_files.maker(self.folder, step)
         if changed := checkpoint_files.differences(made_by, self._made_by()):
-            say(f"the checkpoint of step {step} is of no use, {'; '.join(changed)}: starting from the beginning")
+            log(f"the checkpoint of step {step} is of no use, {'; '.join(changed)}: starting from the beginning")
             return None
         checkpoint = checkpoint_files.read(self.folder, step)
-        say(f"going on from the checkpoint of step {step}")
+        log(f"going on from the checkpoint of step {step}")
         return checkpoint
 
     def _write(self, step: int, tensors: "dict[str, Tensor]", facts: dict[str, Any], began: float) -> None:

@@ -39,9 +39,10 @@ def execute(run: Run) -> Result:
     return result_of(supervise(run, size, lambda rank: _compute(rank, stage)))
 
 
-def result_of(said: Mapping[str, Any]) -> Result:
+def result_of(document: Mapping[str, Any]) -> Result:
     """A result that came as JSON from the process that has it."""
-    return Result(**dict(said) | {"links": {path: (source, name) for path, (source, name) in said["links"].items()}})
+    links = {path: (source, name) for path, (source, name) in document["links"].items()}
+    return Result(**dict(document) | {"links": links})
 
 
 def _compute(run: Run, stage: registry.Stage) -> Result:

@@ -56,19 +56,19 @@ def lie_together(module: str, other: str) -> bool:
 def passed_over(module: str) -> str:
     """Why a module of the project is not the one that an import takes; empty if it is, or if there is none."""
     top, taken = module.partition(".")[0], _spec(module.partition(".")[0])
-    there = project.candidates(top)
-    if not there or taken is None or _lies_in(taken, there):
+    candidates = project.candidates(top)
+    if not candidates or taken is None or _lies_in(taken, candidates):
         return ""
     place = taken.origin or next(iter(taken.submodule_search_locations or ()), "?")
     if project.belongs_to_others(top):
         whose = "the product has" if top == "repro" else "Python's standard library has"
-        return f"{whose} a module of that name ({place}), which is taken instead of {there[0]}; rename yours"
-    return f"{place} is taken instead of {there[0]}, which has no __init__.py; create one there, or rename it"
+        return f"{whose} a module of that name ({place}), which is taken instead of {candidates[0]}; rename yours"
+    return f"{place} is taken instead of {candidates[0]}, which has no __init__.py; create one there, or rename it"
 
 
 def _lies_in(taken: ModuleSpec, places: Sequence[Path]) -> bool:
-    found = [taken.origin] if taken.origin else list(taken.submodule_search_locations or ())
-    return any(Path(place).is_relative_to(path) for place in found for path in places)
+    locations = [taken.origin] if taken.origin else list(taken.submodule_search_locations or ())
+    return any(Path(place).is_relative_to(path) for place in locations for path in places)
 
 
 def is_installed(place: str) -> bool:
@@ -121,17 +121,17 @@ def _top_spec(name: str) -> ModuleSpec | None:
 
 @lru_cache(maxsize=1000)
 def _names(file: Path, modified: int) -> list[str]:
-    found: list[str] = []
+    names: list[str] = []
     waiting: list[ast.AST] = [parsed(file)]
     while waiting:
         node = waiting.pop()
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                found.append(name)
+                names.append(name)
                 continue
             case ast.alias(name=name, asname=asname):
-                found.append(asname or name.partition(".")[0])
+                names.append(asname or name.partition(".")[0])
             case ast.Name(id=name, ctx=ast.Store()):
-                found.append(name)
+                names.append(name)
         waiting += ast.iter_child_nodes(node)
-    return found
+    return names

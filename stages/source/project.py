@@ -61,8 +61,8 @@ def belongs_to_others(name: str) -> bool:
 
 def candidates(name: str) -> list[Path]:
     """The files and folders of the project that could be a top module of this name."""
-    there = [Path(place, end) for place in folders() for end in (f"{name}.py", name)]
-    return [path for path in there if path.is_file() or path.is_dir()]
+    possible = [Path(place, end) for place in folders() for end in (f"{name}.py", name)]
+    return [path for path in possible if path.is_file() or path.is_dir()]
 
 
 def _has(places: Sequence[str], name: str) -> bool:
@@ -71,5 +71,5 @@ def _has(places: Sequence[str], name: str) -> bool:
 
 def _is_another(name: str) -> bool:
     """Whether the loaded module is not what would be imported now."""
-    found = PathFinder.find_spec(name)
-    return found is not None and found.origin != getattr(getattr(sys.modules[name], "__spec__", None), "origin", None)
+    spec = PathFinder.find_spec(name)
+    return spec is not None and spec.origin != getattr(getattr(sys.modules[name], "__spec__", None), "origin", None)

@@ -63,8 +63,8 @@ def _checked(name: str, where: str) -> str:
             f'{where}: stage "{name}": no Python module {module} in {project.current()}, on PYTHONPATH or installed; '
             "submit, and start workers, in the folder where it lies, or set PYTHONPATH"
         )
-    if function not in (there := modules.names(file)) and "*" not in there:
-        near = difflib.get_close_matches(function, there, n=1)
+    if function not in (defined := modules.names(file)) and "*" not in defined:
+        near = difflib.get_close_matches(function, defined, n=1)
         hint = f'did you mean "{module}:{near[0]}"?' if near else "define it there: def stage(run)"
         raise ConfigError(f'{where}: stage "{name}": {file} has no {function}; {hint}')
     return name
@@ -110,16 +110,16 @@ def defaults(name: str) -> dict[str, list[object]]:
     """Key -> every default with which today's code of a stage reads it; `params.REQUIRED` and `COMPUTED` among them."""
     from repro.stages.source.keys import reads
 
-    found = dict(reads(SET_UP))
+    defaults = dict(reads(SET_UP))
     module = locate(name).partition(":")[0]
     for key, more in reads(module).items():
-        found[key] = [*found.get(key, []), *more]
-    return found | {key: [default] for key, default in _of_ranks(module).items()}
+        defaults[key] = [*defaults.get(key, []), *more]
+    return defaults | {key: [default] for key, default in _of_ranks(module).items()}
 
 
 def environment(name: str) -> tuple[str, ...]:
     """The variables of the worker's environment that a stage asks for: `ENVIRONMENT = ("AWS_*",)` in its module."""
     from repro.stages.source.keys import constant
 
-    found = constant(locate(name).partition(":")[0], "ENVIRONMENT")
-    return tuple(str(pattern) for pattern in found) if isinstance(found, tuple | list) else ()
+    patterns = constant(locate(name).partition(":")[0], "ENVIRONMENT")
+    return tuple(str(pattern) for pattern in patterns) if isinstance(patterns, tuple | list) else ()
