@@ -1,7 +1,7 @@
 """What a user's own Python imports: all of it from here. Nothing is imported before it is used.
 
-For the author of a stage: `StageError`, `StageRun`, `main` (`docs/stages.md`). In a notebook: `frame`, `diff`,
-`curves`, `run`, `submit`, `wait` (`docs/python.md`). What a mistake raises: `ReproError` and its kinds.
+For the author of a stage: `StageError`, `StageRun`, `main`, `ranks` (`docs/stages.md`). In a notebook: `frame`, `diff`,
+`curves`, `run`, `submit`, `wait`, `Run` (`docs/python.md`). What a mistake raises: `ReproError` and its kinds.
 """
 
 TYPE_CHECKING = False  # not from `typing`: even that would be imported whenever a command starts
@@ -10,12 +10,16 @@ if TYPE_CHECKING:
     from repro.notebook import Run, curves, diff, frame, run, submit, wait
     from repro.stages.errors import ReproError, RunFailed, StageError, Unreachable
     from repro.stages.run import Run as StageRun
+    from repro.stages.running import ranks
     from repro.stages.running.arguments import main
 
-_NOTEBOOK = ("Run", "curves", "diff", "frame", "run", "submit", "wait")
-_PLACES = dict.fromkeys(_NOTEBOOK, "repro.notebook")
-_PLACES |= dict.fromkeys(("ReproError", "RunFailed", "StageError", "Unreachable"), "repro.stages.errors")
-_PLACES |= {"StageRun": "repro.stages.run", "main": "repro.stages.running.arguments"}
+_MODULES = {
+    "repro.notebook": ("Run", "curves", "diff", "frame", "run", "submit", "wait"),
+    "repro.stages.errors": ("ReproError", "RunFailed", "StageError", "Unreachable"),
+    "repro.stages.running.arguments": ("main",),
+}
+_PLACES = {name: (module, name) for module, names in _MODULES.items() for name in names}
+_PLACES |= {"StageRun": ("repro.stages.run", "Run"), "ranks": ("repro.stages.running.ranks", "")}
 
 __all__ = [
     "ReproError",
@@ -28,6 +32,7 @@ __all__ = [
     "diff",
     "frame",
     "main",
+    "ranks",
     "run",
     "submit",
     "wait",
@@ -39,7 +44,9 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'repro' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_PLACES[name]), "Run" if name == "StageRun" else name)
+    module, attribute = _PLACES[name]
+    place = import_module(module)
+    return getattr(place, attribute) if attribute else place
 
 
 def __dir__() -> list[str]:

@@ -18,29 +18,29 @@ COMMANDS = {
     "submit": "Submit configs, their sources first.",
     "worker": "Claim runs and execute them.",
     "run": "Run one config without a queue.",
-    "status": "The queue at a glance.",
-    "show": "All about runs.",
-    "logs": "What a run has printed; -f follows it.",
-    "diff": "How configs differ.",
-    "losses": "The curves of several runs in one plot.",
-    "clone": "Variations of a config under the next letters.",
-    "tree": "Which configs are near each other.",
-    "breed": "Crosses and mutations of configs.",
-    "evolve": "Generations of runs, bred from the best.",
+    "status": "Show the queue at a glance.",
+    "show": "Show all about runs.",
+    "logs": "Print what a run has printed; -f follows it.",
+    "diff": "Show how configs differ.",
+    "losses": "Draw the curves of several runs in one plot.",
+    "clone": "Make variations of a config under the next letters.",
+    "tree": "Show which configs are near each other.",
+    "breed": "Make crosses and mutations of configs.",
+    "evolve": "Breed generations of runs from the best.",
     "wait": "Wait until runs have ended.",
-    "cancel": "End runs that have not ended.",
+    "cancel": "Cancel runs that have not ended.",
     "retry": "Put failed or cancelled runs back into the queue.",
     "hold": "Keep runs from being claimed.",
     "unhold": "Let held runs be claimed again.",
     "priority": "Change which runs come first.",
     "drain": "Let workers finish and leave.",
-    "verify": "Does today's code give the same results?",
-    "golden": "Keep what configs gave; see that they still give it.",
-    "metrics": "The queue's figures, for Prometheus.",
+    "verify": "Check whether today's code gives the same results.",
+    "golden": "Keep what configs gave, and check that they still give it.",
+    "metrics": "Print or serve the queue's figures for Prometheus.",
     "doctor": "Check MongoDB, the store, GPUs, disk and code.",
     "rebuild": "Rebuild the database from the store.",
-    "gc": "Find, and remove, what nothing needs.",
-    "server": "See or end the embedded MongoDB.",
+    "gc": "Find and remove what nothing needs.",
+    "server": "Look at or stop the embedded MongoDB.",
 }
 
 
@@ -53,13 +53,13 @@ class Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        found: click.Command = getattr(import_module(f"repro.commands.{cmd_name}"), cmd_name)
-        return found
+        command: click.Command = getattr(import_module(f"repro.commands.{cmd_name}"), cmd_name)
+        return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete names from the table: a Tab imports no command."""
-        found = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
-        return found + click.Command.shell_complete(self, ctx, incomplete)
+        commands = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

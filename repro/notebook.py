@@ -6,6 +6,7 @@ The queue, the store and the home are those of the environment, as for the comma
 import hashlib
 import io
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from repro.readers.named_configs import Reader
+from repro.readers.queue_access import connect
+from repro.readers.run_ends import as_they_end
 from repro.scheduler.configs import comparison
 from repro.scheduler.configs.comparison import METRIC
 from repro.scheduler.queue import queries
@@ -20,7 +23,6 @@ from repro.scheduler.queue import submission as scheduler
 from repro.scheduler.settings import Settings
 from repro.stages.errors import ReproError, StageError
 from repro.stages.run import MANIFEST
-from repro.tools.queue_access import connect
 from repro.worker.store.store import Store
 
 if TYPE_CHECKING:
@@ -71,13 +73,13 @@ class Run:
         """
         if mode not in ("r", "rb"):
             raise ValueError(f'open({name!r}, {mode!r}): a result is only read, with "r" or "rb"')
-        found = next((output for output in self._outputs() if output["path"] == name), None)
-        if found is None:
+        output = next((one for one in self._outputs() if one["path"] == name), None)
+        if output is None:
             raise StageError(f"{self.name} has no output {name}; it has: {', '.join(self.outputs) or 'none'}")
-        place = found.get("location")
+        place = output.get("location")
         data = _store().read(place, "") if place else _store().read(str(self.location), name)
-        if (digest := hashlib.sha256(data).hexdigest()) != found["sha256"]:
-            raise StageError(f"{self.name}: {name} has changed in the store: SHA-256 {digest}, not {found['sha256']}")
+        if (digest := hashlib.sha256(data).hexdigest()) != output["sha256"]:
+            raise StageError(f"{self.name}: {name} has changed in the store: SHA-256 {digest}, not {output['sha256']}")
         return io.StringIO(data.decode()) if mode == "r" else io.BytesIO(data)
 
     def _outputs(self) -> list[dict[str, Any]]:
@@ -105,28 +107,28 @@ def frame(where: Mapping[str, Any] | str | Sequence[str] | None = None) -> "pd.D
     pandas, rows = _pandas(), list[dict[str, Any]]()
     names = [where] if isinstance(where, str) else where
     guard = dict(where) if isinstance(where, Mapping) else queries.Only(patterns=tuple(names or ())).guard()
-    for found in queries.found(_queue(), guard, [*FACTS, "config", "metrics"]):
-        config = {f"config.{k}" if k in FACTS else k: v for k, v in found["config"].items() if k != "stage"}
-        metrics = {METRIC + key: value for key, value in (found.get("metrics") or {}).items()}
-        rows.append({"name": found["_id"]} | {k: found.get(k) for k in FACTS} | config | metrics)
+    for document in queries.found(_queue(), guard, [*FACTS, "config", "metrics"]):
+        config = {f"config.{k}" if k in FACTS else k: v for k, v in document["config"].items() if k != "stage"}
+        metrics = {METRIC + key: value for key, value in (document.get("metrics") or {}).items()}
+        rows.append({"name": document["_id"]} | {k: document.get(k) for k in FACTS} | config | metrics)
     return pandas.DataFrame(rows, columns=None if rows else ["name", *FACTS]).set_index("name")
 
 
 def diff(*names: str, **options: Any) -> "pd.DataFrame":
     """Only what differs between runs, files or folders; options are those of `scheduler/configs/comparison.py`."""
     subjects = Reader(_queue).subjects(names, options.get("lineage", False))
-    found = comparison.compare(subjects, **options)
-    rows = [{k: row.cells[k].value if k in row.cells else None for k in found.keys} for row in found.rows]
-    index = _pandas().Index([row.name for row in found.rows], name="name")
-    return _pandas().DataFrame(rows, columns=found.keys, index=index)
+    table = comparison.compare(subjects, **options)
+    rows = [{k: row.cells[k].value if k in row.cells else None for k in table.keys} for row in table.rows]
+    index = _pandas().Index([row.name for row in table.rows], name="name")
+    return _pandas().DataFrame(rows, columns=table.keys, index=index)
 
 
 def curves(*names: str, figures: Sequence[str] = ()) -> "pd.DataFrame":
     """The points of the losses, or of other figures, of runs: name, figure, unit, at, value."""
     from repro.readers.curve_reader import Finder
 
-    found = Finder(Reader(_queue), _store).find(names, figures)
-    rows = [(c.run, c.figure, c.unit, x, y) for c in found.curves for x, y in zip(c.x, c.y, strict=True)]
+    curve_set = Finder(Reader(_queue), _store).find(names, figures)
+    rows = [(c.run, c.figure, c.unit, x, y) for c in curve_set.curves for x, y in zip(c.x, c.y, strict=True)]
     return _pandas().DataFrame(rows, columns=["name", "figure", "unit", "at", "value"])
 
 
@@ -150,10 +152,8 @@ def wait(*names: str | Run, timeout: float | None = None) -> list[Run]:
     Raises:
         RunFailed: one of them failed, was cancelled, or did not end in time.
     """
-    from repro.commands.wait import wait_for
-
     plain = [one.name if isinstance(one, Run) else one for one in names]
-    wait_for(_queue(), plain, timeout, quiet=True)
+    deque(as_they_end(_queue(), plain, timeout), maxlen=0)
     return [run(name) for name in plain]
 
 

@@ -59,7 +59,7 @@ def augment(run: Run) -> dict[str, int | float]:
 def _augmentation(params: Params) -> Augmentation:
     """The strengths: turns in degrees to either side, shifts and scales as fractions of the image's size,
     flips as probabilities, brightness, contrast and the noise's deviation as fractions of the full range."""
-    found = Augmentation(
+    augmentation = Augmentation(
         rotation=float(params.get("rotation", 0.0)),
         shift=float(params.get("shift", 0.0)),
         scale=float(params.get("scale", 0.0)),
@@ -72,11 +72,11 @@ def _augmentation(params: Params) -> Augmentation:
         seed=params.get("seed", 0),
     )
     for key, (low, high) in RANGES.items():
-        if not low <= getattr(found, key) <= high:
-            raise StageError(f'"{key}": expected a number from {low} to {high}, got: {getattr(found, key)}')
-    if found.padding not in PADDINGS:
-        raise StageError(f'"padding": expected one of {", ".join(PADDINGS)}, got: "{found.padding}"')
-    return found
+        if not low <= getattr(augmentation, key) <= high:
+            raise StageError(f'"{key}": expected a number from {low} to {high}, got: {getattr(augmentation, key)}')
+    if augmentation.padding not in PADDINGS:
+        raise StageError(f'"padding": expected one of {", ".join(PADDINGS)}, got: "{augmentation.padding}"')
+    return augmentation
 
 
 def _preview(stream: Stream) -> Image.Image:

@@ -1,16 +1,15 @@
-"""Strict flat JSON: parse, merge, canonical form, fingerprint (R5-R7, R10, R13)."""
+"""Configs: parse, merge, check, canonical form, fingerprint (R5-R7, R10, R13)."""
 
 import codecs
 import hashlib
 import json
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from repro.stages.errors import ConfigError
+from repro.stages.flat_json import check_item, decode, kind
 
 Scalar = str | int | float | bool | None
 Value = Scalar | list[Scalar]
@@ -18,8 +17,6 @@ Config = dict[str, Value]
 
 MAX_BYTES = 64 * 1024
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-INTEGERS = range(-(2**63), 2**63)
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 RESERVED = {"stage": "", "source": None, "seed": 0, "gpus": 0}
 
@@ -50,14 +47,14 @@ def parse(text: str, where: str) -> Config:
         ConfigError: broken JSON (with line and column), a duplicate key, a value that is not flat.
     """
     try:
-        found = _decode(text, where)
+        parsed = decode(text, where)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{where}:{error.lineno}:{error.colno}: broken JSON: {error.msg}") from error
-    if not isinstance(found, dict):
-        raise ConfigError(f"{where}: expected one JSON object, got: {_kind(found)}")
-    for key, value in found.items():
+    if not isinstance(parsed, dict):
+        raise ConfigError(f"{where}: expected one JSON object, got: {kind(parsed)}")
+    for key, value in parsed.items():
         check_item(key, value, where)
-    return found
+    return parsed
 
 
 def parse_setting(text: str) -> tuple[str, Value]:
@@ -67,7 +64,7 @@ def parse_setting(text: str) -> tuple[str, Value]:
     if not equals:
         raise ConfigError(f"{where}: expected key=value")
     try:
-        value = _decode(raw, where)
+        value = decode(raw, where)
     except json.JSONDecodeError:
         value = raw
     check_item(key, value, where)
@@ -86,9 +83,9 @@ def check(config: Config, where: str) -> None:
     if "stage" not in config:
         raise ConfigError(f'{where}: no "stage"; say which stage the config is for, e.g. "stage": "train"')
     if not isinstance(stage, str):
-        raise ConfigError(f'{where}: "stage": expected a string, got: {_kind(stage)}')
+        raise ConfigError(f'{where}: "stage": expected a string, got: {kind(stage)}')
     if type(seed) is not int:
-        raise ConfigError(f'{where}: "seed": expected an integer, got: {_kind(seed)}')
+        raise ConfigError(f'{where}: "seed": expected an integer, got: {kind(seed)}')
     if type(gpus) is not int or gpus < 0:
         raise ConfigError(f'{where}: "gpus": expected a number of cards, 0 or more, got: {json.dumps(gpus)}')
     for source in sources(config, where):
@@ -106,41 +103,14 @@ def check_name(name: str, where: str) -> str:
     return name
 
 
-def check_item(key: str, value: Any, where: str) -> None:
-    """One key and its value by the rules of a flat config (R10)."""
-    if not KEY.fullmatch(key):
-        raise ConfigError(f"{where}: bad key {key!r}: letters, digits and '_', no leading digit")
-    if isinstance(value, dict):
-        raise ConfigError(f'{where}: "{key}" is nested; write it flat: {_flat(key, value)}')
-    if not isinstance(value, list):
-        _check_scalar(key, value, where)
-        return
-    for position, item in enumerate(value):
-        if isinstance(item, dict | list):
-            inner = _flat(key, item) if isinstance(item, dict) else f'"{key}_{position}": ...'
-            raise ConfigError(f'{where}: "{key}" is nested; write it flat: {inner}')
-        _check_scalar(key, item, where)
-
-
-def _check_scalar(key: str, value: Any, where: str) -> None:
-    if isinstance(value, str):
-        if not value.isascii() and any(0xD800 <= ord(c) < 0xE000 for c in value):
-            raise ConfigError(f'{where}: "{key}": half of a surrogate pair is no text')
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise ConfigError(f'{where}: "{key}": {value} is no finite number')
-    elif type(value) is int and value not in INTEGERS:
-        raise ConfigError(f'{where}: "{key}": {value} does not fit in 64 bits')
-
-
 def sources(config: Config, where: str = "config") -> list[str]:
     """The names of the configs before this one, in the order given (R13)."""
-    found = config.get("source")
-    names = [] if found is None else found if isinstance(found, list) else [found]
+    value = config.get("source")
+    names = [] if value is None else value if isinstance(value, list) else [value]
     if not all(isinstance(name, str) for name in names):
-        raise ConfigError(f'{where}: "source": expected a name or a list of names, got: {json.dumps(found)}')
+        raise ConfigError(f'{where}: "source": expected a name or a list of names, got: {json.dumps(value)}')
     if len(set(names)) != len(names):
-        raise ConfigError(f'{where}: "source" names one config twice: {json.dumps(found)}')
+        raise ConfigError(f'{where}: "source" names one config twice: {json.dumps(value)}')
     return [str(name) for name in names]
 
 
@@ -154,11 +124,11 @@ def fingerprint(config: Config, of_sources: Mapping[str, str]) -> str:
 
     It names the computation, whatever the config and its sources are called.
     """
-    found = config.get("source")
-    if isinstance(found, str):
-        config = config | {"source": of_sources[found]}
-    elif isinstance(found, list):
-        config = config | {"source": [of_sources[str(name)] for name in found]}
+    source = config.get("source")
+    if isinstance(source, str):
+        config = config | {"source": of_sources[source]}
+    elif isinstance(source, list):
+        config = config | {"source": [of_sources[str(name)] for name in source]}
     return hashlib.sha256(canonical(config)).hexdigest()
 
 
@@ -210,48 +180,5 @@ def _read(path: Path) -> bytes:
         os.close(handle)
 
 
-def _decode(text: str, where: str) -> Any:
-    """JSON with every number as it stands there; NaN and the like are left for `check_item` to name their key."""
-    try:
-        return _JSON.decode(text)
-    except _Twice as error:
-        raise ConfigError(f'{where}: "{error}" stands there twice') from error
-    except RecursionError as error:
-        raise ConfigError(f"{where}: nested too deeply; a config is flat") from error
-
-
-def _integer(digits: str) -> int:
-    """The integer; of one with thousands of digits, which Python does not convert, enough to be refused by."""
-    return int(digits[:40])
-
-
-class _Twice(Exception):
-    """A key that an object has twice."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise _Twice(next(key for key in keys if keys.count(key) > 1))
-    return found
-
-
-_JSON = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer)  # made once: a submit reads thousands
-
-
-def _flat(key: str, value: dict[str, Any]) -> str:
-    inner = ", ".join(
-        f"{json.dumps(f'{key}_{k}')}: {'...' if isinstance(v, dict | list) else json.dumps(v)}"
-        for k, v in value.items()
-    )
-    return inner or f"leave out the empty object {json.dumps(key)}"
-
-
 def _shown(config: Mapping[str, Value], key: str) -> str:
     return json.dumps(config[key]) if key in config else "(absent)"
-
-
-def _kind(value: Any) -> str:
-    kinds = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
-    return f"{kinds.get(type(value), 'a number')}: {json.dumps(value)[:60]}" if value is not None else "null"

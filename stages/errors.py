@@ -48,12 +48,12 @@ class Stopped(BaseException):
 
 def describe(error: BaseException) -> dict[str, Any]:
     """Type and message, with the number of the system's error that it came from, if there is one."""
-    told: dict[str, Any] = {"type": type(error).__name__, "message": str(error) or type(error).__name__}
+    description: dict[str, Any] = {"type": type(error).__name__, "message": str(error) or type(error).__name__}
     cause: BaseException | None = error
-    while cause is not None and "errno" not in told:  # libraries wrap what the system told them
+    while cause is not None and "errno" not in description:  # libraries wrap what the system told them
         if isinstance(cause, OSError) and cause.errno:
-            told["errno"] = cause.errno
+            description["errno"] = cause.errno
         elif isinstance(cause, MemoryError):
-            told["errno"] = errno.ENOMEM
+            description["errno"] = errno.ENOMEM
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-    return told
+    return description

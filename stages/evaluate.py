@@ -8,7 +8,7 @@ import numpy as np
 from torch.nn.functional import cross_entropy
 
 from repro.stages.errors import StageError
-from repro.stages.images import models, plots
+from repro.stages.images import inference, model_file, plots
 from repro.stages.images.dataset import Dataset
 from repro.stages.images.stream import Stream
 from repro.stages.run import Metrics, Run
@@ -32,12 +32,12 @@ def evaluate(run: Run) -> Metrics:
     """
     params = run.params
     of_model, of_data = _sources(run)
-    model, description = models.load(of_model)
+    model, description = model_file.load(of_model)
     device = determinism.device(params)
-    stream = Stream(of_data, models.PORTION, device, 0, params.get("metadata", "metadata.json"))
+    stream = Stream(of_data, inference.PORTION, device, 0, params.get("metadata", "metadata.json"))
     _check_fit(description, stream.dataset, of_data.name)
     indices = _indices(stream.dataset, params.get("split", "validation"), of_data.name)
-    logits, labels = models.answers(model.to(device), stream, indices)
+    logits, labels = inference.answers(model.to(device), stream, indices)
     counts = count(labels.numpy(), logits.argmax(1).numpy(), len(stream.dataset.classes))
     _save(run, counts, stream.dataset.classes)
     return {
@@ -56,30 +56,30 @@ def count(labels: np.ndarray, answers: np.ndarray, classes: int) -> np.ndarray:
 
 def ratios(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Precision, recall and F1 of each class of a confusion matrix; 0 where there is nothing to divide by."""
-    right, answered, there = np.diag(counts), counts.sum(axis=0), counts.sum(axis=1)
+    right, answered, existing = np.diag(counts), counts.sum(axis=0), counts.sum(axis=1)
     return (
         right / np.maximum(answered, 1),
-        right / np.maximum(there, 1),
-        2 * right / np.maximum(answered + there, 1),
+        right / np.maximum(existing, 1),
+        2 * right / np.maximum(answered + existing, 1),
     )
 
 
 def _sources(run: Run) -> tuple[Path, Path]:
     """The folders of the model and of the dataset, told apart by their files."""
-    of_models = [name for name, folder in run.inputs.items() if (folder / models.MODEL).is_file()]
-    of_data = [name for name in run.inputs if name not in of_models]
-    if len(of_models) != 1 or len(of_data) != 1:
+    models = [name for name, folder in run.inputs.items() if (folder / model_file.MODEL).is_file()]
+    datasets = [name for name in run.inputs if name not in models]
+    if len(models) != 1 or len(datasets) != 1:
         raise StageError(
             '"source": this stage takes one model and one dataset, e.g. ["model", "data"]; '
-            f"got models: {', '.join(of_models) or 'none'}; others: {', '.join(of_data) or 'none'}"
+            f"got models: {', '.join(models) or 'none'}; others: {', '.join(datasets) or 'none'}"
         )
-    return run.inputs[of_models[0]], run.inputs[of_data[0]]
+    return run.inputs[models[0]], run.inputs[datasets[0]]
 
 
 def _check_fit(description: dict[str, Any], dataset: Dataset, where: str) -> None:
-    wanted, found = description["classes"], dataset.classes
-    if wanted != found:
-        extra, missing = sorted(set(found) - set(wanted)), sorted(set(wanted) - set(found))
+    wanted, existing = description["classes"], dataset.classes
+    if wanted != existing:
+        extra, missing = sorted(set(existing) - set(wanted)), sorted(set(wanted) - set(existing))
         how = f"more: {', '.join(extra) or 'none'}; missing: {', '.join(missing) or 'none'}"
         raise StageError(
             f'dataset "{where}" has other classes than the model, ' + (how if extra or missing else "in another order")

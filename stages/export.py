@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from repro.stages.errors import StageError
-from repro.stages.images import models
+from repro.stages.images import model_file
 from repro.stages.run import Metrics, Run
 
 OPSET = 18  # of ONNX; fixed, for the default moves with torch
@@ -39,21 +39,21 @@ def export(run: Run) -> Metrics:
     """
     names = _formats(run.params.get("format"))
     tolerance = run.params.get("tolerance", 1e-4)
-    model, description = models.load(run.source)
+    model, description = model_file.load(run.source)
     text = json.dumps(description, sort_keys=True)
     program = _trace(model, description["shape"])
     metrics: Metrics = {}
     for step, name in enumerate(names, 1):
         file, write, read = FORMATS[name]
         data = write(program, text)
-        metrics[f"difference_{name}"] = found = _difference(model, read(data), description["shape"])
-        if not found <= tolerance:
+        metrics[f"difference_{name}"] = difference = _difference(model, read(data), description["shape"])
+        if not difference <= tolerance:
             raise StageError(
-                f'"{name}": differs from the model by {found:.3g}, "tolerance" is {tolerance}; nothing was written'
+                f'"{name}": differs from the model by {difference:.3g}, "tolerance" is {tolerance}; nothing was written'
             )
         with run.open(file, "xb") as out:
             out.write(data)
-        run.progress(step, len(names), difference=found)
+        run.progress(step, len(names), difference=difference)
     return metrics
 
 
@@ -109,12 +109,12 @@ def _images(shape: list[int], count: int) -> Tensor:
 
 def _difference(model: nn.Module, other: Network, shape: list[int]) -> float:
     """The greatest absolute difference of two networks' logits, over batches of several sizes."""
-    found = 0.0
+    greatest = 0.0
     with torch.inference_mode():
         for count in (1, 2, 7):
             images = _images(shape, count)
-            found = max(found, float((model(images) - other(images)).abs().max()))
-    return found
+            greatest = max(greatest, float((model(images) - other(images)).abs().max()))
+    return greatest
 
 
 def _write_torch(program: ExportedProgram, description: str) -> bytes:

@@ -7,8 +7,9 @@ from typing import Any
 
 from repro.stages.errors import StageError
 from repro.stages.images import file_list, reader
+from repro.stages.images.decoding import Pixels, decode
 from repro.stages.images.labels import labels_of
-from repro.stages.images.reader import Entry, Pixels
+from repro.stages.images.reader import Entry
 from repro.stages.params import Params
 from repro.stages.run import Run
 
@@ -83,7 +84,7 @@ def _decoded(params: Params, entries: list[Entry], listing: file_list.Listing) -
     size = _scaled(params.get("height", 0), params.get("width", 0))
     for entry, content in reader.read(entries):
         listing.saw(entry, content)
-        yield entry, reader.decode(content, entry.name, CHANNELS[color], size)
+        yield entry, decode(content, entry.name, CHANNELS[color], size)
 
 
 def _scaled(height: int, width: int) -> tuple[int, int] | None:

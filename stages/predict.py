@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from repro.stages.errors import StageError
-from repro.stages.images import models, reader
-from repro.stages.images.reader import Entry, Pixels
+from repro.stages.images import model_file, reader
+from repro.stages.images.decoding import Pixels, decode
+from repro.stages.images.reader import Entry
 from repro.stages.run import Metrics, Run
 from repro.stages.running import determinism
 
@@ -33,7 +34,7 @@ def predict(run: Run) -> Metrics:
     size = params.get("batch_size", 32)
     if size < 1:
         raise StageError(f'"batch_size": expected 1 or more, got: {size}')
-    model, description = models.load(run.source)
+    model, description = model_file.load(run.source)
     device = determinism.device(params)
     model.to(device)
     entries = reader.find(params["images"], run.data)
@@ -54,15 +55,15 @@ def answer(model: nn.Module, pixels: Tensor) -> tuple[list[int], list[float]]:
     """The most probable class of each image of uint8 B, H, W, C, and its probability."""
     with torch.inference_mode():
         logits = model(pixels.permute(0, 3, 1, 2).float() / 255).cpu()
-    found = logits.double().softmax(1).max(1)
-    return found.indices.tolist(), found.values.tolist()
+    best = logits.double().softmax(1).max(1)
+    return best.indices.tolist(), best.values.tolist()
 
 
 def _batches(entries: Sequence[Entry], shape: Sequence[int], size: int) -> Iterator[tuple[list[str], Pixels]]:
     height, width, channels = shape
     contents = reader.read(entries)
     while batch := list(islice(contents, size)):
-        pixels = [reader.decode(content, entry.name, channels, (height, width)) for entry, content in batch]
+        pixels = [decode(content, entry.name, channels, (height, width)) for entry, content in batch]
         yield [entry.name for entry, _ in batch], np.stack(pixels)
 
 

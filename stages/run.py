@@ -12,7 +12,8 @@ from repro.stages.params import Params
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from repro.stages.running.checkpoints import Checkpoint, Checkpoints
+    from repro.stages.running.checkpoint_files import Checkpoint
+    from repro.stages.running.checkpoints import Checkpoints
 
 CONFIG, MANIFEST, LOG = "config.json", "run.json", "log.txt"
 DIFF = "code.diff"  # what was not committed; only there if something was not
@@ -108,7 +109,7 @@ class Run:
         if self.checkpoints is None:
             return None
         if self.rank:
-            return self.checkpoints.newest(say=lambda line: None)
+            return self.checkpoints.newest(log=lambda line: None)
         self.checkpoints.listen()
         return self.checkpoints.newest()
 

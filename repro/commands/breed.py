@@ -4,21 +4,26 @@ from pathlib import Path
 
 import click
 
-from repro.tools import completion
+from repro.commands.shared import completion
 
 
 @click.command(epilog="Example: repro breed modela modelb --population 'model*' --children 8 --mutate 0.2 --submit")
 @click.argument("names", metavar="NAME|FILE...", nargs=-1, required=True, shell_complete=completion.runs_or_files)
-@click.option("--children", type=click.IntRange(min=1), default=4, show_default=True, help="So many.")
+@click.option("--children", type=click.IntRange(min=1), default=4, show_default=True, help="How many children to make.")
 @click.option("--mutate", type=click.FloatRange(0, 1), default=0.1, show_default=True, metavar="P",
-              help="The probability of a mutation, a key.")  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="The same children for the same seed.")
-@click.option("--population", metavar="NAME|FILE", multiple=True, help="Take values for mutations from these, too.")
-@click.option("--name", help="What the children's letters follow, instead of what the parents share.")
+              help="The probability that a key of a child is mutated.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same children.")
+@click.option(
+    "--population",
+    metavar="NAME|FILE",
+    multiple=True,
+    help="Take values for mutations from these configs as well; may be given again.",
+)
+@click.option("--name", help="The name in front of the children's letters; by default what the parents' names share.")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("configs"), show_default=True,
-              help="Write here.")  # fmt: skip
-@click.option("--submit", "submits", is_flag=True, help="Submit them, too, with their parents as a tag.")
-@click.option("--dry-run", is_flag=True, help="Check everything, say what would be written, write nothing.")
+              help="The folder to write the children into.")  # fmt: skip
+@click.option("--submit", "submits", is_flag=True, help="Submit the children as well, with their parents as a tag.")
+@click.option("--dry-run", is_flag=True, help="Check everything and print what would be written, but write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def breed(
     names: tuple[str, ...],
@@ -34,15 +39,15 @@ def breed(
 ) -> None:
     """Cross configs pair by pair and mutate the children; each becomes a new file under the next free letter.
 
-    A child has each key from one of its two parents. A mutation takes another value of the population: a number from
-    between the lowest and the highest, of all else another one seen. Every child passes the checks of a submit. Where
-    it came from is kept in configs/.lineage, outside of the config.
+    A child has each key from one of its two parents. A mutated key gets another value: a number between the lowest and
+    the highest that the population has, or else one of the population's other values. Every child must pass the checks
+    of a submit. Where it comes from is kept in configs/.lineage, outside of the config.
     """
+    from repro.commands.shared import variation_files
     from repro.readers.named_configs import Reader
+    from repro.readers.queue_access import connect
     from repro.scheduler.configs import breeding
     from repro.scheduler.configs import variations as cloning
-    from repro.tools import variation_files
-    from repro.tools.queue_access import connect
     from repro.views.tables import dump
 
     reader = Reader(connect)
@@ -62,10 +67,10 @@ def breed(
             [(clone.path, [f"parents:{'+'.join(c.parents)}"]) for clone, c in zip(made, born, strict=True)], as_json
         )
     elif as_json:
-        told = zip(made, born, strict=True)
-        dump([{"name": c.name, "file": str(c.path), "new": c.new} | vars(child) for c, child in told])
+        pairs = zip(made, born, strict=True)
+        dump([{"name": c.name, "file": str(c.path), "new": c.new} | vars(child) for c, child in pairs])
     else:
         for clone, child in zip(made, born, strict=True):
             mutated = f", mutated {', '.join(child.mutated)}" if child.mutated else ""
-            said = ("would be written" if dry_run else "written") if clone.new else "is there already"
-            click.echo(f"{clone.name}: of {' and '.join(child.parents)}{mutated}, {said}: {clone.path}")
+            outcome = ("would be written" if dry_run else "written") if clone.new else "is there already"
+            click.echo(f"{clone.name}: of {' and '.join(child.parents)}{mutated}, {outcome}: {clone.path}")

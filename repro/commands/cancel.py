@@ -2,16 +2,19 @@
 
 import click
 
-from repro.tools.change_runs import change_runs, takes_names
+from repro.commands.shared.change_runs import change_runs, takes_names
 
 
 @click.command(epilog="Example: repro cancel model --source-and-children")
 @takes_names
 @click.option(
-    "--source-and-children", "chain", is_flag=True, help="Also all sources up the line and all children down the line."
+    "--source-and-children",
+    "chain",
+    is_flag=True,
+    help="Also cancel all sources that the runs need and all runs that need them.",
 )
 def cancel(names: tuple[str, ...], as_json: bool, chain: bool) -> int:
-    """Cancel runs: one that waits will not start, one that runs is stopped within a heartbeat."""
+    """Cancel runs. A run that waits will not start; a run that is running is stopped within one heartbeat."""
     from repro.scheduler import runs
 
     return change_runs(runs.cancel, runs.LIVE, "cancelled", names, as_json, chain)

@@ -4,23 +4,45 @@ from pathlib import Path
 
 import click
 
-from repro.tools import completion
+from repro.commands.shared import completion
 
 
 @click.command(
     epilog="Example: repro clone model --set lr=log:1e-4..1e-1 --set arch=baseline,resnet --random 20 --submit"
 )
 @click.argument("model", metavar="NAME|FILE", shell_complete=completion.runs_or_files)
-@click.option("--set", "settings", metavar="KEY=VALUE[,VALUE...]", multiple=True, required=True,
-              shell_complete=completion.settings,
-              help="A key and its value; several make a grid. A range: KEY=LOW..HIGH, KEY=log:LOW..HIGH.")  # fmt: skip
-@click.option("--random", "count", type=click.IntRange(min=1), metavar="N", help="N samples instead of the whole grid.")
-@click.option("--seed", type=int, default=0, show_default=True, help="The same samples for the same seed.")
-@click.option("--folder", type=click.Path(path_type=Path), help="Write here instead of beside the original.")
-@click.option("--submit", "submits", is_flag=True, help="Submit them, too.")
-@click.option("--priority", type=int, default=0, show_default=True, help="With --submit: higher runs first.")
-@click.option("--tag", "tags", multiple=True, help="With --submit: a word to find the runs by; may be given again.")
-@click.option("--dry-run", is_flag=True, help="Check everything, say what would be written, write nothing.")
+@click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE[,VALUE...]",
+    multiple=True,
+    required=True,
+    shell_complete=completion.settings,
+    help="A key and its new value. Several values make a grid; KEY=LOW..HIGH or KEY=log:LOW..HIGH is a range.",
+)
+@click.option(
+    "--random",
+    "count",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Draw N samples instead of making the whole grid.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same samples.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Write into this folder instead of beside the original."
+)
+@click.option("--submit", "submits", is_flag=True, help="Submit the new configs as well.")
+@click.option(
+    "--priority",
+    type=int,
+    default=0,
+    show_default=True,
+    help="With --submit: runs with a higher number are claimed first.",
+)
+@click.option(
+    "--tag", "tags", multiple=True, help="With --submit: a word by which the runs can be found; may be given again."
+)
+@click.option("--dry-run", is_flag=True, help="Check everything and print what would be written, but write nothing.")
 @click.option("--allow-unknown", is_flag=True, help="Accept keys that no code of the stage reads.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def clone(
@@ -38,11 +60,11 @@ def clone(
 ) -> None:
     """Copy a config, change parameters, and give the copy the next free letter: a new file in configs/.
 
-    A NAME is a file in configs/ or else a run of the queue. A change that changes nothing is refused; a variation that
-    has a letter already is not written again.
+    A NAME is a file in configs/ or, if there is none, a run of the queue. A change that changes nothing is refused. A
+    variation that has a letter already is not written again.
     """
+    from repro.commands.shared import variation_files
     from repro.scheduler.configs import variations as cloning
-    from repro.tools import variation_files
     from repro.views.tables import dump
 
     base, config, where = variation_files.original(model, folder)
@@ -59,9 +81,9 @@ def clone(
         dump([{"name": c.name, "file": str(c.path), "new": c.new, "config": c.config} for c in made])
         return
     for c in made:
-        said = ("would be written" if dry_run else "written") if c.new else "is there already"
+        outcome = ("would be written" if dry_run else "written") if c.new else "is there already"
         changed = ", ".join(f"{key}={_spelt(c.config[key])}" for key in choices)
-        click.echo(f"{c.name}: {changed}, {said}: {c.path}")
+        click.echo(f"{c.name}: {changed}, {outcome}: {c.path}")
 
 
 def _spelt(value: object) -> str:

@@ -4,28 +4,35 @@ import sys
 
 import click
 
-from repro.tools import completion
+from repro.commands.shared import completion
 
 
 @click.command(epilog="Example: repro diff modela modelb configs/model.json --metrics --sort -accuracy")
 @click.argument("names", metavar="NAME|FILE...", nargs=-1, required=True, shell_complete=completion.runs_or_files)
-@click.option("--metrics", is_flag=True, help="Also the figures of the results.")
+@click.option("--metrics", is_flag=True, help="Also show the figures of the results.")
 @click.option(
     "--keep",
     metavar="KEY",
     shell_complete=completion.keys,
     multiple=True,
-    help="Show this key even if it is the same everywhere.",
+    help="Show this key even if its value is the same in all configs; may be given again.",
 )
 @click.option(
-    "--drop", metavar="KEY", shell_complete=completion.keys, multiple=True, help="Do not show this key or metric."
+    "--drop",
+    metavar="KEY",
+    shell_complete=completion.keys,
+    multiple=True,
+    help="Do not show this key or metric; may be given again.",
 )
 @click.option(
-    "--sort", metavar="KEY", shell_complete=completion.keys, help="Go by this key or metric; -KEY from the largest."
+    "--sort",
+    metavar="KEY",
+    shell_complete=completion.keys,
+    help="Sort the rows by this key or metric; with -KEY the largest comes first.",
 )
-@click.option("--base", metavar="NAME", help="Put this one first; of the others only what differs from it.")
-@click.option("--lineage", is_flag=True, help="Also the parameters of the sources, as source.key.")
-@click.option("--transpose", is_flag=True, help="A row a key, a column a config.")
+@click.option("--base", metavar="NAME", help="Put this config first, and show of the others only what differs from it.")
+@click.option("--lineage", is_flag=True, help="Also show the parameters of the sources, as source.key.")
+@click.option("--transpose", is_flag=True, help="Show one row for each key and one column for each config.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV, as in a pipe.")
 @click.option("--md", "form", flag_value="md", help="Print Markdown.")
 @click.option("--json", "form", flag_value="json", help="Print JSON.")
@@ -40,30 +47,31 @@ def diff(
     transpose: bool,
     form: str | None,
 ) -> None:
-    """Show only the parameters in which configs differ, a row a config.
+    """Show only the parameters in which configs differ, one row for each config.
 
-    A NAME is a run of the queue, or a pattern such as 'model*'; a FILE a config, or the folder of a run. Where only
-    files are named, no queue is asked.
+    A NAME is a run of the queue, or a pattern such as 'model*'. A FILE is a config, or the folder of a run. If only
+    files are named, the queue is not asked.
 
-    What a config does not say is shown as the default that its run used, in grey, and named in the last column of the
-    CSV; for a config that has not run, the default of today's code. A cell stays empty where nothing is known.
+    For a key that a config does not have, the default that its run used is shown in grey; the last column of the CSV
+    names these keys. For a config that has not run, it is the default of today's code. A cell stays empty if nothing is
+    known.
     """
     from repro.readers.named_configs import Reader
+    from repro.readers.queue_access import connect
     from repro.scheduler.configs import spelling
     from repro.scheduler.configs.comparison import compare
-    from repro.tools.queue_access import connect
     from repro.views import comparison_table
     from repro.views.tables import dump
 
     subjects = Reader(connect).subjects(names, lineage)
-    found = compare(subjects, keep=keep, drop=drop, metrics=metrics, lineage=lineage, base=base, sort=sort)
+    comparison = compare(subjects, keep=keep, drop=drop, metrics=metrics, lineage=lineage, base=base, sort=sort)
     if form == "json":
-        dump(comparison_table.as_json(found))
+        dump(comparison_table.as_json(comparison))
     elif form == "md":
-        click.echo(spelling.to_markdown(comparison_table.markdown(found, transpose)), nl=False)
+        click.echo(spelling.to_markdown(comparison_table.markdown(comparison, transpose)), nl=False)
     elif form == "csv" or not sys.stdout.isatty():
-        click.echo(spelling.to_csv(comparison_table.plain(found, transpose)), nl=False)
+        click.echo(spelling.to_csv(comparison_table.plain(comparison, transpose)), nl=False)
     else:
-        comparison_table.show(found, transpose)
-    if not found.keys:
+        comparison_table.show(comparison, transpose)
+    if not comparison.keys:
         click.echo("no parameter differs", err=True)

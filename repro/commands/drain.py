@@ -6,9 +6,10 @@ import click
 @click.command(epilog="Example: repro drain gpu-box-1:4711")
 @click.argument("workers", metavar="WORKER...", nargs=-1, required=True)
 def drain(workers: tuple[str, ...]) -> None:
-    """Ask workers to claim no more, finish what they run, and leave; they hear it with their next heartbeat."""
+    """Ask workers to claim no more runs, to finish what they run, and to leave. They get the request with their next
+    heartbeat."""
+    from repro.readers.queue_access import connect
     from repro.scheduler.queue.workers import drain as ask_to_drain
-    from repro.tools.queue_access import connect
 
     ask_to_drain(connect(), workers)
     for worker in workers:

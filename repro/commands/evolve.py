@@ -6,31 +6,45 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repro.tools import completion
+from repro.commands.shared import completion
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from repro.scheduler.configs.comparison import Subject
-
-Generation = list[tuple[str, float]]  # name and figure of the runs that ended well, the best first
 
 
 @click.command(epilog="Example: repro evolve modela modelb modelc --metric validation_accuracy --generations 5 "
                "-o evolution.png")  # fmt: skip
 @click.argument("names", metavar="NAME|FILE...", nargs=-1, required=True, shell_complete=completion.runs_or_files)
-@click.option("--metric", required=True, help="The figure of a result that is to become best.")
-@click.option("--minimize", is_flag=True, help="The lowest is best, as of a loss.")
+@click.option("--metric", required=True, help="The figure of the results that is to be improved.")
+@click.option("--minimize", is_flag=True, help="The lowest figure is the best, as for a loss.")
 @click.option(
-    "--generations", type=click.IntRange(min=1), default=3, show_default=True, help="So many, with the first."
+    "--generations",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="How many generations there are, the given runs included.",
 )
-@click.option("--children", type=click.IntRange(min=1), default=4, show_default=True, help="So many a generation.")
-@click.option("--survivors", type=click.IntRange(min=2), default=3, show_default=True, help="Parents of the next one.")
+@click.option(
+    "--children",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="How many children each generation has.",
+)
+@click.option(
+    "--survivors",
+    type=click.IntRange(min=2),
+    default=3,
+    show_default=True,
+    help="How many of the best runs are the parents of the next generation.",
+)
 @click.option("--mutate", type=click.FloatRange(0, 1), default=0.2, show_default=True, metavar="P",
-              help="The probability of a mutation, a key.")  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="The same children for the same results.")
+              help="The probability that a key of a child is mutated.")  # fmt: skip
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="The same seed and the same results give the same children."
+)
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("configs"), show_default=True,
-              help="Write the children here.")  # fmt: skip
+              help="The folder to write the children into.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Draw the generations into this new file.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evolve(
@@ -46,24 +60,25 @@ def evolve(
     output: Path | None,
     as_json: bool,
 ) -> None:
-    """Breed the best runs, wait for their children, and again. Workers must be running.
+    """Breed the best runs, wait for their children to end, and repeat this. Workers must be running.
 
-    A run that fails counts as unfit. Interrupted and started again, it finds its children done and goes on.
+    A run that fails has no children. If the command is interrupted and started again, it finds the children that are
+    done and goes on.
     """
+    from repro.commands.shared import variation_files
     from repro.readers.named_configs import Reader
+    from repro.readers.queue_access import connect
     from repro.scheduler.configs import breeding
     from repro.scheduler.configs import variations as cloning
     from repro.stages.errors import ReproError
-    from repro.tools import variation_files
-    from repro.tools.queue_access import connect
-    from repro.views import curve_plot
+    from repro.views import evolution_plot, figure_file
     from repro.views.tables import dump
 
     if output:
-        curve_plot.check_name(output)
+        figure_file.check_name(output)
     db = connect()
     population = Reader(lambda: db).subjects(names)
-    base, history = breeding.common_name(population), list[Generation]()
+    base, history = breeding.common_name(population), list[evolution_plot.Generation]()
     for number in range(generations):
         ranked = _ranked(Reader(lambda: db).subjects([s.name for s in population]), metric, minimize)
         history.append([(s.name, float(s.metrics[metric])) for s in ranked])  # type: ignore[arg-type]
@@ -84,7 +99,7 @@ def evolve(
         )
         population = [*parents, *Reader(lambda: db).subjects([clone.name for clone in made])]
     if output:
-        curve_plot.save_figure(lambda figure: _draw(figure, history, metric), output, (8, 5))
+        figure_file.save(lambda figure: evolution_plot.draw(figure, history, metric), output, (8, 5))
     if as_json:
         dump([[{"name": name, metric: figure} for name, figure in generation] for generation in history])
     elif output:
@@ -95,17 +110,3 @@ def _ranked(population: "Sequence[Subject]", metric: str, minimize: bool) -> "li
     fit = [subject for subject in population if metric in subject.metrics]
     sign = 1 if minimize else -1
     return sorted(fit, key=lambda s: (sign * float(s.metrics[metric]), s.name))  # type: ignore[arg-type]
-
-
-def _draw(figure: "Figure", history: list[Generation], metric: str) -> None:
-    """Every run as a point, the best of each generation joined."""
-    axes = figure.add_subplot(xlabel="generation", ylabel=metric)
-    for number, generation in enumerate(history, 1):
-        axes.plot([number] * len(generation), [figure for _, figure in generation], "o", color="#56B4E9", alpha=0.7)
-    best = [(number, generation[0]) for number, generation in enumerate(history, 1) if generation]
-    axes.plot([n for n, _ in best], [value for _, (_, value) in best], "-", color="#D55E00", label="best")
-    for number, (name, value) in best:
-        axes.annotate(name, (number, value), (4, 4), textcoords="offset points", fontsize=8)
-    axes.locator_params(axis="x", integer=True)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)

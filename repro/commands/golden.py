@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repro.commands.verify import LEVELS
+from repro.commands.shared.option_types import LEVELS
 
 if TYPE_CHECKING:
     from repro.worker.audit.golden_configs import Checked
 
 FOLDER = click.option("--folder", type=click.Path(path_type=Path), default=Path("tests/golden"), show_default=True,
-                      help="Where golden configs and their results lie.")  # fmt: skip
+                      help="The folder with golden configs and their results.")  # fmt: skip
 
 
 @click.group(epilog="Example: repro golden add configs/model.json && repro golden check")
 def golden() -> None:
-    """Golden configs: small ones, with the hashes and values that they gave, rerun by CI on today's code."""
+    """Keep small configs with the hashes and values that they gave; CI runs them again on today's code."""
 
 
 @golden.command(epilog="Example: repro golden add configs/model.json")
 @click.argument("files", metavar="CONFIG.json...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @FOLDER
 def add(files: tuple[Path, ...], folder: Path) -> None:
-    """Run configs and their sources here, without a queue, and keep what they give. Commit the folder."""
+    """Run configs and their sources here, without a queue, and keep what they give. Commit the folder afterwards."""
     from repro.worker.audit import golden_configs as kept
 
     _use_data_of(folder)
@@ -40,10 +40,11 @@ def add(files: tuple[Path, ...], folder: Path) -> None:
 @golden.command(epilog="Example: repro golden check")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @FOLDER
-@click.option("--level", type=click.Choice(LEVELS), help="Exit 1 if one is worse; default identical, or close where "
-              "the hardware is another than it was.")  # fmt: skip
+@click.option("--level", type=click.Choice(LEVELS), help="Exit with 1 if a result is worse than this. "
+              "The default is identical, or close if the hardware is not the same.")  # fmt: skip
 def check(names: tuple[str, ...], folder: Path, level: str | None) -> int:
-    """Rerun golden configs on today's code, without a queue, and compare. Exit 1 if one is worse than asked for."""
+    """Run golden configs again on today's code, without a queue, and compare the results. Exit with 1 if one is worse
+    than --level."""
     from repro.worker.audit import golden_configs as kept
     from repro.worker.audit.result_comparison import Tolerance
 

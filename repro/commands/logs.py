@@ -5,27 +5,32 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from repro.tools import completion
+from repro.commands.shared import completion
 
 
 @click.command(epilog="Example: repro logs -f model")
 @click.argument("name", shell_complete=completion.runs)
-@click.option("-f", "--follow", is_flag=True, help="Go on as it prints, until it ends.")
-@click.option("-n", "--lines", type=click.IntRange(min=0), help="Begin with so many of the last lines.")
-@click.option("--attempt", type=click.IntRange(min=1), metavar="N", help="Of the Nth attempt, not of the last.")
-@click.option("--raw", is_flag=True, help="Every byte as it was printed, each state of a progress bar too.")
+@click.option("-f", "--follow", is_flag=True, help="Go on printing until the run ends.")
+@click.option("-n", "--lines", type=click.IntRange(min=0), help="Print only this many of the last lines at first.")
+@click.option(
+    "--attempt",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Print the log of attempt number N instead of the last one.",
+)
+@click.option("--raw", is_flag=True, help="Print every byte as it was printed, with each state of a progress bar.")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines as JSON.")
 def logs(name: str, follow: bool, lines: int | None, attempt: int | None, raw: bool, as_json: bool) -> int:
-    """Print a run's log: of a running one as far as its worker has told, of an ended one from its folder.
+    """Print a run's log. For a running run it is what its worker has sent so far; for an ended run it is in its folder.
 
-    Colours stay; of a progress bar that redraws its line, the last state is printed.
+    Colours are kept. For a progress bar that redraws its line, only the last state is printed.
 
-    Exit code 1: with --follow, the run did not end well.
+    With --follow, the exit code is 1 if the run did not end well.
     """
     from repro.readers.log_reader import Follower
+    from repro.readers.queue_access import connect
     from repro.scheduler.queue import queries
     from repro.scheduler.settings import Settings
-    from repro.tools.queue_access import connect
     from repro.views.tables import dump
     from repro.worker.store.store import Store
 
@@ -47,7 +52,7 @@ def logs(name: str, follow: bool, lines: int | None, attempt: int | None, raw: b
 
 
 def _lines(texts: Iterable[str], raw: bool) -> Iterator[str]:
-    from repro.views.terminal import Collapse
+    from repro.views.log_lines import Collapse
 
     if raw:
         yield from texts

@@ -4,7 +4,7 @@ from functools import partial
 
 import click
 
-from repro.tools.change_runs import change_runs, takes_names
+from repro.commands.shared.change_runs import change_runs, takes_names
 
 INT32 = click.IntRange(-(2**31), 2**31 - 1)
 
@@ -16,7 +16,8 @@ INT32 = click.IntRange(-(2**31), 2**31 - 1)
 @click.argument("number", type=INT32)
 @takes_names
 def priority(number: int, names: tuple[str, ...], as_json: bool) -> int:
-    """Give runs that wait or are pending another priority: of those that fit, the higher number is claimed first."""
+    """Give runs that wait or are pending another priority. Of the runs that fit a worker, the one with the highest
+    number is claimed first."""
     from repro.scheduler import runs
 
     return change_runs(partial(runs.set_priority, priority=number), runs.QUEUED, "given a priority", names, as_json)

@@ -4,13 +4,13 @@ import click
 
 
 @click.command(epilog="Example: repro rebuild --dry-run")
-@click.option("--dry-run", is_flag=True, help="Only say what would be restored.")
-@click.option("--check", "checksums", is_flag=True, help="Read every output and compare its SHA-256, too.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be restored.")
+@click.option("--check", "checksums", is_flag=True, help="Also read every output and compare its SHA-256.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def rebuild(dry_run: bool, checksums: bool, as_json: bool) -> int:
-    """Give every complete folder of the store its done run back; runs that have a document keep it.
+    """Restore the document of every run whose complete folder is in the store. Runs that have a document keep it.
 
-    Exit code 1: something could not be restored, and it is said why.
+    The exit code is 1 if something could not be restored; the reason is printed.
     """
     from repro.scheduler import runs
     from repro.scheduler.queue import workers
@@ -34,12 +34,12 @@ def rebuild(dry_run: bool, checksums: bool, as_json: bool) -> int:
     rows = [(attempt.name, attempt.location) for attempt in plan.restore if attempt.name in done]
     if as_json:
         restored = [{"name": name, "location": location} for name, location in rows]
-        said = {"existing": plan.existing, "notes": plan.notes, "problems": plan.problems}
-        dump({"dry_run": dry_run, "restored": restored} | said)
+        remarks = {"existing": plan.existing, "notes": plan.notes, "problems": plan.problems}
+        dump({"dry_run": dry_run, "restored": restored} | remarks)
     elif rows:
         table(("NAME", "LOCATION"), rows)
     for line in plan.notes + plan.problems:
         click.echo(line, err=True)
-    told = "would be restored" if dry_run else "restored"
-    click.echo(f"{len(rows)} {told}, {len(plan.existing)} have a document, {len(plan.problems)} problems", err=True)
+    outcome = "would be restored" if dry_run else "restored"
+    click.echo(f"{len(rows)} {outcome}, {len(plan.existing)} have a document, {len(plan.problems)} problems", err=True)
     return 1 if plan.problems else 0

@@ -7,23 +7,23 @@ import click
 
 @click.group(epilog='Example: mongosh "$(repro server url)"')
 def server() -> None:
-    """See or end the embedded MongoDB of REPRO_HOME."""
+    """Look at or stop the embedded MongoDB of REPRO_HOME."""
 
 
 @server.command(epilog="Example: repro server status --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(as_json: bool) -> None:
-    """Say whether it runs, where, and since when; starts nothing."""
+    """Print whether the server runs, where, and since when. This starts nothing."""
     from repro.scheduler.server import embedded
     from repro.scheduler.settings import Settings
     from repro.views.tables import dump
 
     settings = Settings.read()
-    found = embedded.status(settings.home)
+    facts = embedded.status(settings.home)
     if as_json:
-        dump({"running": found is not None, "home": str(settings.home)} | (found or {}))
+        dump({"running": facts is not None, "home": str(settings.home)} | (facts or {}))
         return
-    click.echo(_told(found) if found else f"no server runs for {settings.home}; a command that needs it starts it")
+    click.echo(_lines(facts) if facts else f"no server runs for {settings.home}; a command that needs it starts it")
     if settings.mongo_url:
         click.echo("REPRO_MONGO_URL is set: commands use that server instead", err=True)
 
@@ -32,7 +32,7 @@ def status(as_json: bool) -> None:
 def url() -> None:
     """Print the URL that commands use.
 
-    The embedded server is started where REPRO_MONGO_URL is not set.
+    If REPRO_MONGO_URL is not set, the embedded server is started.
     """
     from repro.scheduler.server import embedded
     from repro.scheduler.settings import Settings
@@ -43,9 +43,9 @@ def url() -> None:
 
 @server.command(epilog="Example: repro server stop")
 def stop() -> None:
-    """Shut it down and wait until it is gone.
+    """Stop the server and wait until it has ended.
 
-    Its data stay, and the next command that needs it starts it again.
+    Its data stay. The next command that needs the server starts it again.
     """
     from repro.scheduler.server import embedded
     from repro.scheduler.settings import Settings
@@ -54,5 +54,5 @@ def stop() -> None:
     click.echo("stopped" if embedded.stop(home) else f"no server runs for {home}")
 
 
-def _told(found: dict[str, Any]) -> str:
-    return "\n".join(f"{key:<12}{value}" for key, value in found.items())
+def _lines(facts: dict[str, Any]) -> str:
+    return "\n".join(f"{key:<12}{value}" for key, value in facts.items())

@@ -5,26 +5,27 @@ from typing import Any
 
 import click
 
-from repro.tools import completion
+from repro.commands.shared import completion
 
 
 @click.command(epilog="Example: repro show model, or, for a folder from the store: repro show ./model-1a2b3c4d")
 @click.argument("names", metavar="NAME|PATH...", nargs=-1, required=True, shell_complete=completion.runs)
 @click.option("--json", "as_json", is_flag=True, help="Print the documents as JSON.")
 def show(names: tuple[str, ...], as_json: bool) -> None:
-    """Show runs: config with the defaults that were used, result or error, and the line that each comes from.
+    """Show runs: the config with the defaults that were used, the result or the error, and the sources of each.
 
-    A PATH (with a slash, or a dot) is a folder with a run.json: it explains itself, without any queue.
+    A PATH (with a slash, or a dot in front) is a folder with a run.json. It can be shown without any queue.
     """
+    from repro.readers import run_folders
     from repro.views import run_details
     from repro.views.tables import dump
 
     queued = _in_the_queue([name for name in names if not _is_path(name)])
-    found = [run_details.found_in(_folder(name)) if _is_path(name) else queued[name] for name in names]
+    shown = [run_folders.with_sources(_folder(name)) if _is_path(name) else queued[name] for name in names]
     if as_json:
-        dump([run for run, _ in found])
+        dump([run for run, _ in shown])
         return
-    for run, line in found:
+    for run, line in shown:
         for text in run_details.lines(run, line):
             click.echo(text)
 
@@ -41,8 +42,8 @@ def _folder(name: str) -> Path:
 
 def _in_the_queue(names: list[str]) -> dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]]:
     """Name -> the run, and those that it comes from."""
+    from repro.readers.queue_access import connect
     from repro.scheduler.queue import queries
-    from repro.tools.queue_access import connect
 
     if not names:
         return {}

@@ -1,16 +1,12 @@
 """`repro submit`: config files -> runs."""
 
-from collections.abc import Sequence
+from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from repro.tools import completion
-
-if TYPE_CHECKING:
-    from repro.scheduler.queue.submission import Submitted
-    from repro.scheduler.server.connection import Document
+from repro.commands.shared import completion
 
 
 @click.command(epilog="Example: repro submit configs/model.json --set lr=1e-3 --wait")
@@ -22,22 +18,35 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     multiple=True,
     shell_complete=completion.settings,
-    help="Likewise one key; may be given again.",
+    help="Set one key in the same way; may be given again.",
 )
-@click.option("--name", help="Name of the run, instead of the file's or the next free letter.")
-@click.option("--priority", type=int, default=0, show_default=True, help="Higher runs first; not part of the result.")
-@click.option("--tag", "tags", multiple=True, help="A word to find the run by; may be given again.")
-@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Fail past this.")
+@click.option("--name", help="The name of the run, instead of the file's name or the next free letter.")
+@click.option(
+    "--priority",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Runs with a higher number are claimed first. It does not change the result.",
+)
+@click.option("--tag", "tags", multiple=True, help="A word by which the run can be found; may be given again.")
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="End the run as failed if it takes longer.",
+)
 @click.option("--stall-limit", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
-              help="Fail after so long without progress.")  # fmt: skip
+              help="End the run as failed if it makes no progress for this time.")  # fmt: skip
 @click.option("--max-attempts", type=click.IntRange(min=1), default=3, show_default=True,
-              help="Give up after so many attempts that the machine's faults ended.")  # fmt: skip
-@click.option("--hold", is_flag=True, help="Insert, but let no worker claim it before `repro unhold`.")
-@click.option("--hermetic", is_flag=True, help="Fail if a stage reads what is not declared; else it is recorded.")
-@click.option("--dry-run", is_flag=True, help="Check everything, say what would be inserted, insert nothing.")
-@click.option("--wait", is_flag=True, help="Wait for the runs; exit 1 if one of them does not end well.")
+              help="Give up after this many attempts that ended by a fault of the machine.")  # fmt: skip
+@click.option("--hold", is_flag=True, help="Insert the run, but let no worker claim it before `repro unhold`.")
+@click.option(
+    "--hermetic", is_flag=True, help="Fail if a stage reads what is not declared. Without this it is only recorded."
+)
+@click.option("--dry-run", is_flag=True, help="Check everything and print what would be inserted, but insert nothing.")
+@click.option("--wait", is_flag=True, help="Wait for the runs to end. Exit with 1 if one of them does not end well.")
 @click.option("--allow-unknown", is_flag=True, help="Accept keys that no code of the stage reads.")
-@click.option("--again", is_flag=True, help="Compute what a run of another name has computed already.")
+@click.option("--again", is_flag=True, help="Compute even what a run of another name has computed already.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def submit(
     files: tuple[Path, ...],
@@ -51,16 +60,17 @@ def submit(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Submit configs, and first the sources of theirs that are not in the queue, from the files beside them."""
-    from repro.commands.wait import wait_for
+    """Submit configs. Sources that are not in the queue yet are submitted first, from the files beside the configs."""
+    from repro.commands.shared.printed_ends import print_ends
+    from repro.commands.shared.submit_report import report, report_plan
+    from repro.readers.queue_access import connect
+    from repro.readers.run_ends import as_they_end
     from repro.scheduler.queue import submission as scheduler
-    from repro.tools.queue_access import connect
 
     change = scheduler.Change(conf, settings, name, allow_unknown, again)
     db = connect()
     if dry_run:
-        ready = scheduler.plan(db, files, change)
-        _show([_line(c.name, _would_be(ready.equal.get(c.name)), c.where) for c in ready.fresh], as_json)
+        report_plan(scheduler.plan(db, files, change), as_json)
         return
     chosen = {
         "priority": options["priority"],
@@ -73,47 +83,8 @@ def submit(
     submitted = scheduler.submit(db, files, change, **chosen)
     report(submitted, as_json)
     if wait:
-        wait_for(db, [s.name for s in submitted], quiet=as_json)
-
-
-def report(submitted: "Sequence[Submitted]", as_json: bool) -> None:
-    _show([_line(s.name, _became(s), s.location) for s in submitted], as_json)
-    _tell_of_changes({s.stage for s in submitted if s.new})
-
-
-def _tell_of_changes(stages: set[str]) -> None:
-    from repro.stages.source import provenance, registry
-
-    packages = sorted({registry.package(stage) for stage in stages})
-    if changed := [package for package in packages if provenance.code(package).get("dirty")]:
-        click.echo(
-            f"note: {', '.join(changed)} has changes that are not committed. No result hangs on what git knows of the "
-            "code; but who reads one back next year finds these changes only in the code.diff beside it",
-            err=True,
-        )
-
-
-def _would_be(equal: "Document | None") -> str:
-    return f"would be done at once, equal to {equal['_id']}" if equal else "would be inserted"
-
-
-def _became(run: "Submitted") -> str:
-    if run.same_as:
-        return f"submitted, done at once: equal to {run.same_as}; --again computes it"
-    return f"{'submitted' if run.new else 'already submitted'}, {run.state}"
-
-
-def _line(name: str, what: str, where: str | None) -> dict[str, str]:
-    return {"name": name, "what": what} | ({"where": where} if where else {})
-
-
-def _show(lines: list[dict[str, str]], as_json: bool) -> None:
-    from repro.views.tables import dump
-
-    if as_json:
-        dump(lines)
-        return
-    for line in lines:
-        click.echo(f"{line['name']}: {line['what']}" + (f" ({line['where']})" if "where" in line else ""))
-    if not lines:
-        click.echo("nothing to insert: all of it is in the queue already")
+        names = [run.name for run in submitted]
+        if as_json:
+            deque(as_they_end(db, names), maxlen=0)
+        else:
+            print_ends(db, names)

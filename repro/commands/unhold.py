@@ -2,7 +2,7 @@
 
 import click
 
-from repro.tools.change_runs import change_runs, takes_names
+from repro.commands.shared.change_runs import change_runs, takes_names
 
 
 @click.command(epilog="Example: repro unhold model evaluate")

@@ -4,34 +4,52 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from repro.commands.shared.option_types import LEVELS
+
 if TYPE_CHECKING:
     from repro.scheduler.server.connection import Document, Queue
     from repro.worker.store.store import Store
 
-LEVELS = ("identical", "equal", "close")
-
 
 @click.command(epilog="Example: repro verify model --level close")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Every done run.")
-@click.option("--stage", help="Only runs of this stage.")
-@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Only so many of them, drawn by chance.")
-@click.option("--level", type=click.Choice(LEVELS), help="Exit 1 if one is worse; default identical, or close where "
-              "the hardware is another than it was.")  # fmt: skip
-@click.option("--rtol", type=click.FloatRange(min=0), default=1e-3, show_default=True, help="Relative, for close.")
-@click.option("--atol", type=click.FloatRange(min=0), default=1e-5, show_default=True, help="Absolute, for close.")
-@click.option("--no-wait", is_flag=True, help="Put the reruns into the queue and leave; --collect compares them.")
-@click.option("--collect", is_flag=True, help="Start none; compare those that have ended since.")
-@click.option("--defaults", is_flag=True, help="Compare today's defaults with those of done runs; needs no worker.")
+@click.option("--all", "everything", is_flag=True, help="Verify every done run.")
+@click.option("--stage", help="Verify only runs of this stage.")
+@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="Verify only N of the runs, drawn by chance.")
+@click.option("--level", type=click.Choice(LEVELS), help="Exit with 1 if a result is worse than this. "
+              "The default is identical, or close if the hardware is not the same.")  # fmt: skip
+@click.option(
+    "--rtol",
+    type=click.FloatRange(min=0),
+    default=1e-3,
+    show_default=True,
+    help="The relative tolerance of the level close.",
+)
+@click.option(
+    "--atol",
+    type=click.FloatRange(min=0),
+    default=1e-5,
+    show_default=True,
+    help="The absolute tolerance of the level close.",
+)
+@click.option(
+    "--no-wait",
+    is_flag=True,
+    help="Put the reruns into the queue and do not wait for them. --collect compares them later.",
+)
+@click.option("--collect", is_flag=True, help="Start no reruns; compare those that have ended since.")
+@click.option(
+    "--defaults", is_flag=True, help="Compare today's defaults with those of done runs. This needs no worker."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(names: tuple[str, ...], everything: bool, stage: str | None, as_json: bool, **options: Any) -> int:
-    """Does last year's config still give the same result? Rerun done runs on today's code, and compare.
+    """Run done runs again on today's code and compare: does last year's config still give the same result?
 
-    Reruns go through the ordinary queue, after all else, on the inputs that were read then. The verdict is kept
-    on the original, whose result stays as it is. Exit 1 if a result is worse than the level asked for.
+    The reruns go through the ordinary queue, after all other runs, and read the same inputs as before. The verdict is
+    kept with the original run, whose result stays as it is. Exit with 1 if a result is worse than --level.
     """
+    from repro.readers.queue_access import connect
     from repro.scheduler.queue import queries
-    from repro.tools.queue_access import connect
 
     chosen = bool(names or everything or stage or options["sample"])
     if not (chosen or options["defaults"] or options["collect"]):
@@ -49,13 +67,13 @@ def _drifts(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: boo
     from repro.views.tables import dump
     from repro.worker.audit import default_drift
 
-    found = default_drift.drifts(db, names, stage)
+    drifts = default_drift.drifts(db, names, stage)
     if as_json:
-        dump([one.as_dict() for one in found])
-    for one in () if as_json else found:
+        dump([one.as_dict() for one in drifts])
+    for one in () if as_json else drifts:
         click.echo(str(one), err=one.harmless)
-    bad = sum(not one.harmless for one in found)
-    click.echo(f"{bad} drifted, {len(found) - bad} to note" if found else "no default has drifted", err=True)
+    bad = sum(not one.harmless for one in drifts)
+    click.echo(f"{bad} drifted, {len(drifts) - bad} to note" if drifts else "no default has drifted", err=True)
     return int(bad > 0)
 
 
@@ -65,6 +83,7 @@ def _rerun(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool
     from repro.scheduler.settings import Settings
     from repro.stages.errors import StageError
     from repro.views.tables import dump
+    from repro.views.verdict_lines import lines
     from repro.worker.audit import reruns
     from repro.worker.audit.result_comparison import Tolerance
     from repro.worker.store.store import Store
@@ -88,14 +107,14 @@ def _rerun(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool
             bad += 1
             continue
         try:
-            found = _judged(db, store, original, rerun, within)
+            verdict = _judged(db, store, original, rerun, within)
         except StageError as error:
             click.echo(f"{original['_id']}: can't be compared: {error}", err=True)
             bad += 1
             continue
-        verdicts.append({"name": original["_id"]} | found)
-        bad += _is_worse(found, options["level"])
-        for line in () if as_json else lines(original, found):
+        verdicts.append({"name": original["_id"]} | verdict)
+        bad += _is_worse(verdict, options["level"])
+        for line in () if as_json else lines(original, verdict):
             click.echo(line)
     if as_json:
         dump(verdicts)
@@ -119,9 +138,9 @@ def _judged(db: "Queue", store: "Store", original: "Document", rerun: "Document"
     if rerun["state"] == "verified":
         with TemporaryDirectory() as folder:
             findings = compare(store, original, rerun, Path(folder), within)
-    found = verdict(original, rerun, findings)
-    runs.judge(db, original["_id"], found)
-    return found
+    judged = verdict(original, rerun, findings)
+    runs.judge(db, original["_id"], judged)
+    return judged
 
 
 def _is_worse(verdict: "Document", level: str | None) -> bool:
@@ -129,30 +148,3 @@ def _is_worse(verdict: "Document", level: str | None) -> bool:
 
     asked = level or ("identical" if verdict["same_hardware"] else "close")
     return Level[verdict["level"].upper()] > Level[asked.upper()]
-
-
-def lines(original: "Document", verdict: "Document") -> list[str]:
-    """A verdict for people: the level, what differs, and what differs between then and now."""
-    then, now = original.get("environment") or {}, verdict["environment"]
-    name, level = original["_id"], verdict["level"]
-    if "error" in verdict:
-        return [f"{name}: {level}: the rerun failed: {verdict['error']}; see repro show {name}.verify"]
-    changed = [
-        f"{key} {_short(then.get(key))} -> {_short(now.get(key))}"
-        for key in sorted(then.keys() | now.keys())
-        if then.get(key) != now.get(key)
-    ]
-    same = f"commit {_short(now['commit'])}" if now.get("commit") else "the same environment"
-    found = [f"{name}: {level} ({verdict['outputs']} outputs; {', '.join(changed) or same})"]
-    return found + [f"  {_file(one)}" for one in verdict["worst"]]
-
-
-def _file(one: "Document") -> str:
-    from repro.worker.audit.result_comparison import Finding, Level
-
-    return str(Finding(**one | {"level": Level[one["level"].upper()]}))
-
-
-def _short(value: Any) -> str:
-    text = str(value) if value not in (None, "") else "none"
-    return text[:12] if len(text) == 40 else text

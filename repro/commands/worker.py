@@ -5,24 +5,37 @@ from collections.abc import Callable
 
 import click
 
-from repro.tools.option_types import Size, needs_metrics
+from repro.commands.shared.option_types import Size
+from repro.commands.shared.optional_packages import needs_metrics
 
 
 @click.command(epilog="Example: repro worker --gpus 0,1 --cpus 2")
-@click.option("--gpus", default="all", show_default=True, metavar="0,1|all|none", help="Cards to use.")
-@click.option("--cpus", type=click.IntRange(min=0), default=1, show_default=True, help="Runs without a card at once.")
+@click.option("--gpus", default="all", show_default=True, metavar="0,1|all|none", help="The GPUs to use.")
+@click.option(
+    "--cpus",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="How many runs without a GPU are executed at the same time.",
+)
 @click.option("--per-gpu", type=click.IntRange(min=1), default=1, show_default=True, metavar="K",
-              help="Runs of one card that share it.")  # fmt: skip
-@click.option("--only-idle", is_flag=True, help="Leave a card alone while somebody else computes on it.")
-@click.option("--burst", is_flag=True, help="Leave when nothing is left to do.")
-@click.option("--max-runs", type=click.IntRange(min=1), help="Leave after so many runs.")
-@click.option("--max-idle", type=click.FloatRange(min=0), metavar="SECONDS", help="Leave after so long without a run.")
+              help="How many runs of one GPU may share it.")  # fmt: skip
+@click.option("--only-idle", is_flag=True, help="Do not use a GPU while somebody else computes on it.")
+@click.option("--burst", is_flag=True, help="Leave when no run is left to do.")
+@click.option("--max-runs", type=click.IntRange(min=1), help="Leave after this many runs.")
+@click.option(
+    "--max-idle", type=click.FloatRange(min=0), metavar="SECONDS", help="Leave after this time without a run."
+)
 @click.option("--lease", type=click.FloatRange(min=1), default=30, show_default=True, metavar="SECONDS",
-              help="A worker that is silent for so long has lost its runs.")  # fmt: skip
-@click.option("--cache-size", type=Size(), metavar="SIZE", help="Bytes of inputs to keep here, such as 200GB; "
-              "default 50GB or a tenth of the disk.")  # fmt: skip
+              help="A worker that sends no heartbeat for this time loses its runs.")  # fmt: skip
+@click.option(
+    "--cache-size",
+    type=Size(),
+    metavar="SIZE",
+    help="How many bytes of inputs to keep on this machine, such as 200GB. The default is 50GB or a tenth of the disk.",
+)
 @click.option("--metrics-port", type=click.IntRange(1, 65535), metavar="PORT", envvar="REPRO_METRICS_PORT",
-              help="Tell Prometheus at /metrics, and whether the worker is well at /healthz.")  # fmt: skip
+              help="Serve the worker's figures for Prometheus at /metrics and its health at /healthz.")  # fmt: skip
 def worker(
     gpus: str,
     cpus: int,
@@ -35,7 +48,9 @@ def worker(
     cache_size: int | None,
     metrics_port: int | None,
 ) -> None:
-    """Claim pending runs, execute them, deliver their results. Ctrl-C finishes what runs; twice hands it back."""
+    """Claim pending runs, execute them and deliver their results.
+
+    At the first Ctrl-C the worker finishes what it runs and leaves; at the second one it hands the runs back."""
     from repro.scheduler import runs
     from repro.scheduler.live import log_pieces, points
     from repro.scheduler.queue import workers

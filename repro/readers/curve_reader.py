@@ -21,7 +21,7 @@ FIELDS = {"config": 1, "params": 1, "metrics": 1, "sources": 1, "state": 1, "lea
 
 
 @dataclass(frozen=True)
-class Found:
+class CurveSet:
     """Curves, the label of every run that has one, and what is to be said of those that have none."""
 
     curves: list[Curve]
@@ -36,7 +36,7 @@ class Finder:
     def __init__(self, reader: Reader, store: "Callable[[], Store]") -> None:
         self.reader, self._store = reader, store
 
-    def find(self, words: Sequence[str], figures: Sequence[str] = ()) -> Found:
+    def find(self, words: Sequence[str], figures: Sequence[str] = ()) -> CurveSet:
         """The curves of the figures named, else of the losses.
 
         Raises:
@@ -47,15 +47,15 @@ class Finder:
         others = [word if not is_local(word) else of_file(Path(word)).name for word in words if word not in folders]
         subjects = self.reader.subjects(folders + others)
         runs = self._runs([s.name for s in subjects[len(folders) :]])
-        found = {s.name: _of_folder(s.name, Path(f)) for s, f in zip(subjects, folders, strict=False)}
-        found |= {name: self._of_run(run) for name, run in runs.items()}
-        chosen = {name: curves.chosen(of_run, figures) for name, of_run in found.items()}
-        missing = [_no_curve(name, runs.get(name), found[name]) for name, of_run in chosen.items() if not of_run]
+        by_name = {s.name: _of_folder(s.name, Path(f)) for s, f in zip(subjects, folders, strict=False)}
+        by_name |= {name: self._of_run(run) for name, run in runs.items()}
+        chosen = {name: curves.chosen(of_run, figures) for name, of_run in by_name.items()}
+        missing = [_no_curve(name, runs.get(name), by_name[name]) for name, of_run in chosen.items() if not of_run]
         if len(missing) == len(subjects):
             raise StageError("; ".join(missing))
         shown = [subject for subject in subjects if chosen[subject.name]]
         live = any(run["state"] not in (State.DONE, State.FAILED, State.CANCELLED) for run in runs.values())
-        return Found([c for subject in shown for c in chosen[subject.name]], labels(shown), missing, live)
+        return CurveSet([c for subject in shown for c in chosen[subject.name]], labels(shown), missing, live)
 
     def _runs(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
         from repro.scheduler.queue import queries
@@ -80,8 +80,8 @@ class Finder:
 def labels(subjects: Sequence[Subject]) -> dict[str, str]:
     """Name -> the name and the parameters in which it differs from the others."""
     rows = compare(subjects, drop=["source"]).rows
-    told = {row.name: "  ".join(f"{key}={spell(cell.value)}" for key, cell in row.cells.items()) for row in rows}
-    return {name: f"{name}  {text}".strip() for name, text in ((n, _cut(t)) for n, t in told.items())}
+    differences = {row.name: "  ".join(f"{key}={spell(cell.value)}" for key, cell in row.cells.items()) for row in rows}
+    return {name: f"{name}  {text}".strip() for name, text in ((n, _cut(t)) for n, t in differences.items())}
 
 
 def _of_folder(name: str, folder: Path) -> list[Curve]:
@@ -89,8 +89,8 @@ def _of_folder(name: str, folder: Path) -> list[Curve]:
 
 
 def _epochs(run: dict[str, Any]) -> float | None:
-    found = run["config"].get("epochs", defaults_of_code(run["config"]).get("epochs"))
-    return found if isinstance(found, int | float) else None
+    epochs = run["config"].get("epochs", defaults_of_code(run["config"]).get("epochs"))
+    return epochs if isinstance(epochs, int | float) else None
 
 
 def _no_curve(name: str, run: dict[str, Any] | None, had: Sequence[Curve]) -> str:

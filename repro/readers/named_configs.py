@@ -41,24 +41,24 @@ class Reader:
 
         named = [word for word in words if not is_local(word)]
         fitting = {word: self._fitting(word) for word in named if is_pattern(word)}
-        self._fetch([word for word in named if word not in fitting] + [n for found in fitting.values() for n in found])
-        found: dict[str, Subject] = {}
+        self._fetch([word for word in named if word not in fitting] + [n for names in fitting.values() for n in names])
+        subjects: dict[str, Subject] = {}
         for word in words:
             if is_local(word):
                 subject = self._local(Path(word), lineage)
-                name = subject.name if subject.name not in found else word
-                found[name] = Subject(name, subject.config, subject.defaults, subject.metrics, subject.ancestors)
+                name = subject.name if subject.name not in subjects else word
+                subjects[name] = Subject(name, subject.config, subject.defaults, subject.metrics, subject.ancestors)
             else:
                 for name in fitting.get(word, [word]):
-                    found[name] = self._run(name, lineage)
-        return list(found.values())
+                    subjects[name] = self._run(name, lineage)
+        return list(subjects.values())
 
     def _fitting(self, pattern: str) -> list[str]:
         from repro.scheduler.queue import queries
 
-        if not (found := queries.fitting(self.db, pattern)):
+        if not (names := queries.fitting(self.db, pattern)):
             raise ReproError(f"no run fits {pattern}; repro status lists them")
-        return found
+        return names
 
     def _fetch(self, names: Iterable[str]) -> None:
         """Read these runs at once."""
@@ -93,13 +93,13 @@ class Reader:
         return [self._file(place) if place.exists() else self._runs[name] for name, place in places.items()]
 
     def _with_ancestors(self, subject: Subject, find: Callable[[Sequence[str]], list[Subject]]) -> Subject:
-        found: dict[str, Subject] = {}
+        ancestors: dict[str, Subject] = {}
         waiting = configs.sources(subject.config, subject.name)
         while waiting:
-            fresh = find([name for name in dict.fromkeys(waiting) if name not in found])
-            found |= {source.name: source for source in fresh}
-            waiting = [n for s in fresh for n in configs.sources(s.config, s.name) if n not in found]
-        return Subject(subject.name, subject.config, subject.defaults, subject.metrics, list(found.values()))
+            fresh = find([name for name in dict.fromkeys(waiting) if name not in ancestors])
+            ancestors |= {source.name: source for source in fresh}
+            waiting = [n for s in fresh for n in configs.sources(s.config, s.name) if n not in ancestors]
+        return Subject(subject.name, subject.config, subject.defaults, subject.metrics, list(ancestors.values()))
 
 
 def is_local(word: str) -> bool:
@@ -125,8 +125,8 @@ def of_folder(folder: Path) -> Subject:
     if not (folder / MANIFEST).exists():
         return Subject(folder.name, config, defaults_of_code(config))
     try:
-        found = json.loads((folder / MANIFEST).read_bytes())
-        return Subject(found["name"], config, _recorded(found["params"]), found["metrics"])
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        return Subject(manifest["name"], config, _recorded(manifest["params"]), manifest["metrics"])
     except (ValueError, KeyError, TypeError) as error:
         raise ReproError(f"{folder / MANIFEST}: is broken: {error}") from error
 
@@ -137,10 +137,10 @@ def defaults_of_code(config: Config) -> dict[str, Value]:
         known = registry.keys(str(config.get("stage", "")))
     except ConfigError:
         return {}
-    found = {key: value for key, value in known.items() if key not in ("stage", "source")}
+    defaults = {key: value for key, value in known.items() if key not in ("stage", "source")}
     # None stands for a default that is no literal, too.
-    return {key: value for key, value in found.items() if isinstance(value, str | int | float | list)}
+    return {key: value for key, value in defaults.items() if isinstance(value, str | int | float | list)}
 
 
 def _recorded(params: dict[str, Any]) -> dict[str, Value]:
-    return {key: found["value"] for key, found in params.items() if found["default"]}
+    return {key: read["value"] for key, read in params.items() if read["default"]}

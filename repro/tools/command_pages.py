@@ -23,22 +23,22 @@ eval "$(_REPRO_COMPLETE=bash_source repro)"    # in ~/.bashrc
 
 def pages() -> dict[str, str]:
     """File name -> its text."""
-    found = {"README.md": BEGIN + "".join(f"- [`repro {n}`]({n}.md): {text}\n" for n, text in COMMANDS.items())}
+    texts = {"README.md": BEGIN + "".join(f"- [`repro {n}`]({n}.md): {text}\n" for n, text in COMMANDS.items())}
     with click.Context(repro, info_name="repro") as ctx:
         for name in COMMANDS:
             command = repro.get_command(ctx, name)
             assert command is not None
-            found[f"{name}.md"] = f"# repro {name}\n\n{COMMANDS[name]}\n" + "".join(_helps(command, name, ctx))
-    return found
+            texts[f"{name}.md"] = f"# repro {name}\n\n{COMMANDS[name]}\n" + "".join(_helps(command, name, ctx))
+    return texts
 
 
 def _helps(command: click.Command, name: str, parent: click.Context) -> list[str]:
     """The help of a command and of those below it."""
     with click.Context(command, info_name=name, parent=parent, terminal_width=WIDTH) as ctx:
-        found = [f"\n```\n{command.get_help(ctx)}\n```\n"]
+        helps = [f"\n```\n{command.get_help(ctx)}\n```\n"]
         if isinstance(command, click.Group):
-            found += [text for below, inner in command.commands.items() for text in _helps(inner, below, ctx)]
-    return found
+            helps += [text for below, inner in command.commands.items() for text in _helps(inner, below, ctx)]
+    return helps
 
 
 def write(folder: Path) -> None:

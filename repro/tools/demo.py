@@ -33,7 +33,7 @@ def _type(command: str, *words: str) -> None:
 
 
 def _summary(seconds: float) -> int:
-    from repro.tools.queue_access import connect
+    from repro.readers.queue_access import connect
 
     # The documented query for finished runs.
     done = {run["_id"]: run for run in connect().runs.find({"state": "done"}, {"location": 1, "metrics": 1})}

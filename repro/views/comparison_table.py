@@ -14,26 +14,26 @@ ABSENT = "(absent)"  # said by the base alone
 GAP = 2  # blanks between two columns
 
 
-def plain(found: Comparison, transpose: bool = False) -> list[list[str]]:
+def plain(comparison: Comparison, transpose: bool = False) -> list[list[str]]:
     """Rows of text, the first the header. Which keys are defaults stands in a last column, so that numbers stay so."""
-    marks = [" ".join(key for key in found.keys if _is_default(row, key)) for row in found.rows]
-    header = ["name", *found.keys] + ([DEFAULTS] if any(marks) else [])
-    rows = [[row.name, *(_text(row, key) for key in found.keys)] for row in found.rows]
+    marks = [" ".join(key for key in comparison.keys if _is_default(row, key)) for row in comparison.rows]
+    header = ["name", *comparison.keys] + ([DEFAULTS] if any(marks) else [])
+    rows = [[row.name, *(_text(row, key) for key in comparison.keys)] for row in comparison.rows]
     if any(marks):
         rows = [[*row, mark] for row, mark in zip(rows, marks, strict=True)]
     return _turned([header, *rows]) if transpose else [header, *rows]
 
 
-def markdown(found: Comparison, transpose: bool = False) -> list[list[str]]:
+def markdown(comparison: Comparison, transpose: bool = False) -> list[list[str]]:
     """As `plain`, defaults in italics in their cells."""
     rows = [
-        [row.name, *(f"*{_text(row, k)}*" if _is_default(row, k) else _text(row, k) for k in found.keys)]
-        for row in found.rows
+        [row.name, *(f"*{_text(row, k)}*" if _is_default(row, k) else _text(row, k) for k in comparison.keys)]
+        for row in comparison.rows
     ]
-    return _turned([["name", *found.keys], *rows]) if transpose else [["name", *found.keys], *rows]
+    return _turned([["name", *comparison.keys], *rows]) if transpose else [["name", *comparison.keys], *rows]
 
 
-def as_json(found: Comparison) -> list[dict[str, Any]]:
+def as_json(comparison: Comparison) -> list[dict[str, Any]]:
     """`{name, values, defaults, metrics}` a config; keys of which nothing is known are left out."""
     return [
         {
@@ -42,16 +42,16 @@ def as_json(found: Comparison) -> list[dict[str, Any]]:
             "defaults": [key for key, cell in _shown(row).items() if cell.default],
         }
         | ({"metrics": figures} if (figures := _figures(row)) else {})
-        for row in found.rows
+        for row in comparison.rows
     ]
 
 
-def show(found: Comparison, transpose: bool = False) -> None:
+def show(comparison: Comparison, transpose: bool = False) -> None:
     """On a terminal: defaults grey; columns that do not fit beside the others go below them, under the names again."""
     from rich.console import Console
 
     console = Console(highlight=False)
-    texts = _turned(_texts(found)) if transpose else _texts(found)
+    texts = _turned(_texts(comparison)) if transpose else _texts(comparison)
     for number, columns in enumerate(_blocks(texts, console.width)):
         if number:
             console.print()
@@ -59,11 +59,11 @@ def show(found: Comparison, transpose: bool = False) -> None:
             console.print(_line([row[i] for i in columns], [_width(texts, i) for i in columns], console.width))
 
 
-def _texts(found: Comparison) -> "list[list[Text]]":
+def _texts(comparison: Comparison) -> "list[list[Text]]":
     from rich.text import Text
 
-    header = [Text("NAME", "bold"), *(Text(key.removeprefix(METRIC), "bold") for key in found.keys)]
-    return [header, *([Text(row.name), *(_styled(row, key) for key in found.keys)] for row in found.rows)]
+    header = [Text("NAME", "bold"), *(Text(key.removeprefix(METRIC), "bold") for key in comparison.keys)]
+    return [header, *([Text(row.name), *(_styled(row, key) for key in comparison.keys)] for row in comparison.rows)]
 
 
 def _styled(row: Row, key: str) -> "Text":

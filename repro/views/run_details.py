@@ -1,6 +1,7 @@
 """All about a run, as lines: its config with the defaults that were used, its result, and the line it comes from.
 
-A run is a document of the queue, or what the `run.json` of a folder says (`found_in`): both read the same.
+A run is a document of the queue, or what the `run.json` of a folder says (`repro.readers.run_folders`): both read the
+same.
 """
 
 import csv
@@ -11,9 +12,6 @@ from typing import Any
 
 import click
 
-from repro.stages import config as configs
-from repro.stages.errors import ReproError
-from repro.stages.run import MANIFEST
 from repro.views.tables import load, place, speed
 
 RAW_FILES = "files.csv"  # where a dataset lists the raw files that it was made of, if its config asks for that
@@ -24,55 +22,17 @@ Run = dict[str, Any]
 
 def lines(run: Run, line: Mapping[str, Run]) -> list[str]:
     """Everything; `line` has the runs that it comes from, by name, as far as they are known."""
-    found = [click.style(run["_id"], bold=True) + f"  {run['stage']}  {run['state']}", *_facts(run)]
-    found += ["config", *(f"  {text}" for text in _config(run))]
+    texts = [click.style(run["_id"], bold=True) + f"  {run['stage']}  {run['state']}", *_facts(run)]
+    texts += ["config", *(f"  {text}" for text in _config(run))]
     if run.get("metrics"):
-        found += ["metrics"] + [f"  {name} = {value}" for name, value in run["metrics"].items()]
+        texts += ["metrics"] + [f"  {name} = {value}" for name, value in run["metrics"].items()]
     if run.get("outputs"):
-        found += ["outputs"] + [f"  {_output(output)}" for output in run["outputs"]]
+        texts += ["outputs"] + [f"  {_output(output)}" for output in run["outputs"]]
     if run.get("environment"):
-        found += ["environment", *_environment(run["environment"])]
-    found += ["verdicts", *map(_verdict, run["verdicts"])] if run.get("verdicts") else []
-    found += _error(run["error"]) if run.get("error") else []
-    return found + (["comes from", *_line(run, line, 1, set())] if run["sources"] else _raw_files(run, 0))
-
-
-def found_in(folder: Path) -> tuple[Run, dict[str, Run]]:
-    """The run of a folder, and those that it comes from, as far as their folders lie beside it.
-
-    Raises:
-        ReproError: there is no complete result.
-    """
-    run, line = _read(folder), dict[str, Run]()
-    waiting = [(run, folder)]
-    while waiting:
-        child, place_of_child = waiting.pop()
-        for name, of in child["of_sources"].items():
-            last = str(of.get("location", name)).rpartition("/")[2]
-            beside = next((f for f in (place_of_child.parent / last, place_of_child.parent / name) if _is_run(f)), None)
-            if name not in line and beside:
-                line[name] = _read(beside)
-                waiting.append((line[name], beside))
-            line.setdefault(name, {"_id": name, **of})
-    return run, line
-
-
-def _is_run(folder: Path) -> bool:
-    return (folder / MANIFEST).is_file()
-
-
-def _read(folder: Path) -> Run:
-    mark = folder / MANIFEST
-    try:
-        found: Run = json.loads(mark.read_bytes())
-        config, sources = found["config"], found["sources"]
-        run = found | {"_id": found["name"], "stage": config["stage"], "state": "done", "location": str(folder)}
-        unread = sorted(config.keys() - found["params"].keys() - configs.RESERVED.keys())
-        return run | {"of_sources": sources, "sources": list(sources), "unread": unread}
-    except OSError as error:
-        raise ReproError(f"{mark}: {error.strerror}; a folder without it is not a complete result") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ReproError(f"{mark} is broken: {type(error).__name__}: {error}") from error
+        texts += ["environment", *_environment(run["environment"])]
+    texts += ["verdicts", *map(_verdict, run["verdicts"])] if run.get("verdicts") else []
+    texts += _error(run["error"]) if run.get("error") else []
+    return texts + (["comes from", *_line(run, line, 1, set())] if run["sources"] else _raw_files(run, 0))
 
 
 def _facts(run: Run) -> list[str]:
@@ -110,9 +70,9 @@ def _commit(environment: Run) -> str:
 
 def _config(run: Run) -> list[str]:
     """What the config says, then, dimmed, the defaults that its run used."""
-    said = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in run["config"].items()]
+    given = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in run["config"].items()]
     defaults = {k: p["value"] for k, p in (run.get("params") or {}).items() if p["default"]}
-    return said + [
+    return given + [
         click.style(f"{k} = {json.dumps(v, ensure_ascii=False)}  (default)", dim=True) for k, v in defaults.items()
     ]
 
@@ -123,9 +83,9 @@ def _output(output: Run) -> str:
 
 
 def _environment(environment: Run) -> list[str]:
-    told = {key: value for key, value in environment.items() if key not in ("undeclared", "commit", "dirty")}
-    found = [f"  {key}: {', '.join(value) if isinstance(value, list) else value}" for key, value in told.items()]
-    return found + [
+    facts = {key: value for key, value in environment.items() if key not in ("undeclared", "commit", "dirty")}
+    texts = [f"  {key}: {', '.join(value) if isinstance(value, list) else value}" for key, value in facts.items()]
+    return texts + [
         click.style(f"  not declared: {kind}: {', '.join(seen)}", fg="yellow")
         for kind, seen in environment.get("undeclared", {}).items()
     ]
@@ -139,12 +99,12 @@ def _verdict(verdict: Run) -> str:
 
 
 def _error(error: Run) -> list[str]:
-    found = ["error", f"  {error['type']}: {error['message']}"]
-    found += [f"  | {text}" for text in error.get("log_tail", [])]
-    return found + ([f"  log: {place(error['log'])}, and beside it what the attempt left"] if "log" in error else [])
+    texts = ["error", f"  {error['type']}: {error['message']}"]
+    texts += [f"  | {text}" for text in error.get("log_tail", [])]
+    return texts + ([f"  log: {place(error['log'])}, and beside it what the attempt left"] if "log" in error else [])
 
 
-def _line(run: Run, line: Mapping[str, Run], depth: int, told: set[str]) -> Iterator[str]:
+def _line(run: Run, line: Mapping[str, Run], depth: int, shown: set[str]) -> Iterator[str]:
     """The sources of a run, each followed by its own, down to the raw files; what was told is named only."""
     for name in run["sources"]:
         source, indent = line.get(name, {"_id": name}), "  " * depth
@@ -152,10 +112,10 @@ def _line(run: Run, line: Mapping[str, Run], depth: int, told: set[str]) -> Iter
         facts = (source.get("stage"), source.get("state"), commit and f"commit {commit}")
         yield indent + "  ".join([click.style(name, bold=True), *(fact for fact in facts if fact)])
         yield f"{indent}  {place(source.get('location') or '') or 'not here'}"
-        if "config" in source and name not in told:
-            told.add(name)
+        if "config" in source and name not in shown:
+            shown.add(name)
             yield from (f"{indent}  {text}" for text in _config(source))
-            yield from _line(source, line, depth + 1, told)
+            yield from _line(source, line, depth + 1, shown)
             yield from _raw_files(source, depth + 1)
 
 
@@ -164,11 +124,11 @@ def _raw_files(run: Run, depth: int) -> list[str]:
     listed = [output for output in run.get("outputs") or [] if output["path"] == RAW_FILES]
     if run["sources"] or not listed:
         return []
-    found = [f"{'  ' * depth}raw files, in {RAW_FILES} (sha256 {listed[0]['sha256']})"]
+    texts = [f"{'  ' * depth}raw files, in {RAW_FILES} (sha256 {listed[0]['sha256']})"]
     path = Path(place(run["location"])) / RAW_FILES
     if path.is_file():
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             _, *rows = csv.reader(file)
-        found += [f"{'  ' * depth}  {'  '.join(row)}" for row in rows[:SHOWN]]
-        found += [f"{'  ' * depth}  and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
-    return found
+        texts += [f"{'  ' * depth}  {'  '.join(row)}" for row in rows[:SHOWN]]
+        texts += [f"{'  ' * depth}  and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
+    return texts

@@ -56,14 +56,14 @@ def grid(
         needed = [widths[i] for i in shown[:-1]] + [min(LAST, widths[shown[-1]])]
         if sum(needed) + GAP * len(needed) > width:
             shown = [i for i in shown if columns[i] != column]
-    found = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for i in shown:
-        found.add_column(columns[i], no_wrap=i != shown[-1])
+        table.add_column(columns[i], no_wrap=i != shown[-1])
     for row in cells:
         for cell in row:
             cell.no_wrap, cell.overflow = True, "ellipsis"
-        found.add_row(*(row[i] for i in shown))
-    return found
+        table.add_row(*(row[i] for i in shown))
+    return table
 
 
 def duration(seconds: float) -> str:

@@ -60,7 +60,7 @@ def read_metadata(folder: Path, name: str) -> dict[str, Any]:
         StageError: it is missing, or is none.
     """
     try:
-        found = json.loads((folder / name).read_bytes())
+        metadata = json.loads((folder / name).read_bytes())
     except FileNotFoundError as error:
         raise StageError(
             f'source "{folder.name}" holds no {name}: "source" must name a dataset; '
@@ -68,11 +68,11 @@ def read_metadata(folder: Path, name: str) -> dict[str, Any]:
         ) from error
     except ValueError as error:
         raise StageError(f'{name} of source "{folder.name}" is broken: {error}') from error
-    if not isinstance(found, dict) or not found.keys() >= KEYS or found["dtype"] != "uint8":
+    if not isinstance(metadata, dict) or not metadata.keys() >= KEYS or metadata["dtype"] != "uint8":
         raise StageError(f'{name} of source "{folder.name}" describes no dataset of uint8 images')
-    if not len(found["labels"]) == len(found["files"]) == found["shape"][0]:
+    if not len(metadata["labels"]) == len(metadata["files"]) == metadata["shape"][0]:
         raise StageError(f'{name} of source "{folder.name}": labels and files do not fit its shape')
-    return found
+    return metadata
 
 
 def _map(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:

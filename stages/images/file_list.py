@@ -116,6 +116,6 @@ class Listing:
 
 
 def _named(what: str, names: Iterable[str]) -> str:
-    found = sorted(names)
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return f"{what} {', '.join(found[:SHOWN])}{more}" if found else ""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else ""
+    return f"{what} {', '.join(ordered[:SHOWN])}{more}" if ordered else ""

@@ -59,10 +59,10 @@ def _table(entry: Entry, path: str, label: str) -> dict[str, str]:
 
 
 def _unique(rows: "csv.DictReader[str]", name: str, path: str, label: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for row in rows:
         if not row[path] or not row[label]:
             raise StageError(f'{name}:{rows.line_num}: a row without "{path}" or "{label}"')
-        if found.setdefault(row[path], row[label]) != row[label]:
+        if labels.setdefault(row[path], row[label]) != row[label]:
             raise StageError(f"{name}:{rows.line_num}: {row[path]} has a second label")
-    return found
+    return labels

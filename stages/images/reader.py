@@ -1,27 +1,18 @@
-"""Images by mask from any file system, as arrays. Shared by every stage that reads images."""
+"""Files by mask from any file system. Shared by every stage that reads images."""
 
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 import fsspec
-import numpy as np
 from fsspec.utils import glob_translate
-from numpy.typing import NDArray
-from PIL import Image
 
 from repro.stages.errors import StageError
 
-Pixels = NDArray[np.uint8]
-
 # What is held of the files at once: enough for an object store to be read concurrently, little memory.
 CHUNK_FILES, CHUNK_BYTES = 256, 32 << 20
-MODES = {1: "L", 3: "RGB"}
-# 16 bits a channel, which Pillow would cut to 8 in silence; "BGR;16" is 16 bits a pixel.
-DEEP = re.compile(r"(?<!BGR);16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +46,8 @@ def find(masks: Any, data: str, key: str = "images") -> list[Entry]:
     masks = [masks] if isinstance(masks, str) else masks
     if not isinstance(masks, list) or not masks or not all(isinstance(m, str) and m for m in masks):
         raise StageError(f'"{key}": expected a mask or a list of masks, got: {masks!r}')
-    found = {entry.name: entry for mask in masks for entry in _match(mask, data, key)}
-    return [found[name] for name in sorted(found)]
+    entries = {entry.name: entry for mask in masks for entry in _match(mask, data, key)}
+    return [entries[name] for name in sorted(entries)]
 
 
 def find_one(path: str, data: str, key: str) -> Entry:
@@ -91,38 +82,6 @@ def read(entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
             if isinstance(content, BaseException):
                 raise content
             yield entry, content
-
-
-def decode(content: bytes, name: str, channels: int, size: tuple[int, int] | None = None) -> Pixels:
-    """An image file as a uint8 array H x W x C; the first frame, EXIF ignored, transparency dropped.
-
-    Args:
-        content: of the file.
-        name: for messages.
-        channels: 1 (grey) or 3 (RGB).
-        size: (height, width) to scale to, bilinear; None leaves it as it is.
-
-    Raises:
-        StageError: no image, a broken one, or one of more than 8 bits a channel.
-    """
-    try:
-        with Image.open(BytesIO(content)) as image:
-            deep = image.mode[0] in "IF" or any(DEEP.search(str(tile[3])) for tile in image.tile)
-            if not deep:
-                return _pixels(image, MODES[channels], size)
-    except MemoryError:
-        raise
-    except Exception as error:  # decoders of hostile bytes raise nearly anything
-        reason = str(error).partition("<_io")[0].strip()
-        raise StageError(f"{name}: no readable image: {reason or type(error).__name__}") from error
-    raise StageError(f"{name}: over 8 bits a channel (mode {image.mode}); convert it to 8 bits first")
-
-
-def _pixels(image: Image.Image, mode: str, size: tuple[int, int] | None) -> Pixels:
-    converted = image if image.mode == mode else image.convert(mode)
-    if size is not None and (converted.height, converted.width) != size:
-        converted = converted.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-    return np.asarray(converted, dtype=np.uint8).reshape(converted.height, converted.width, -1)
 
 
 def _match(mask: str, data: str, key: str) -> Iterator[Entry]:

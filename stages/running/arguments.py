@@ -1,11 +1,12 @@
-"""The command line of one stage: `python -m stages.train -c model.json`, or `python mine.py -c model.json`."""
+"""The command line of one stage: `python mine.py -c model.json`; in a clone `python -m stages.train -c model.json`."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from repro.stages.running.standalone import Options, exit_code, start
+from repro.stages.running.standalone import Options, start
+from repro.stages.running.terminal_report import exit_code
 
 
 def main(stage: str, arguments: Sequence[str] | None = None) -> None:
@@ -27,12 +28,23 @@ def _parse(stage: str, arguments: Sequence[str] | None) -> argparse.Namespace:
     module, _, _ = stage.partition(":")
     command = f"python -m {module if ':' in stage else f'stages.{stage}'}"
     parser = argparse.ArgumentParser(prog=command, description=f"Run stage {stage} without a queue.")
-    parser.add_argument("-c", "--config", required=True, metavar="FILE", help="one flat JSON config")
-    parser.add_argument("--conf", metavar="JSON", help="merged over the file before anything else")
-    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="likewise, one key; repeatable")
-    parser.add_argument("--name", help="of the folder, instead of the config's")
-    parser.add_argument("--root", metavar="DIR", default="runs", help="where folders lie, sources too (default: runs)")
-    parser.add_argument("--allow-unknown", action="store_true", help="accept keys that no code reads")
-    parser.add_argument("--resume", action="store_true", help="go on where a killed run of this config left off")
-    parser.add_argument("--hermetic", action="store_true", help="refuse reads of what is not declared")
+    parser.add_argument("-c", "--config", required=True, metavar="FILE", help="The config, one flat JSON object.")
+    parser.add_argument("--conf", metavar="JSON", help="Merge this JSON object over the config before anything else.")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="Set one key in the same way; may be given again.",
+    )
+    parser.add_argument("--name", help="The name of the folder, instead of the file's name.")
+    parser.add_argument(
+        "--root",
+        metavar="DIR",
+        default="runs",
+        help="The folder in which the runs' folders are, those of the sources included (default: runs).",
+    )
+    parser.add_argument("--allow-unknown", action="store_true", help="Accept keys that no code of the stage reads.")
+    parser.add_argument("--resume", action="store_true", help="Go on where a killed run of this config stopped.")
+    parser.add_argument("--hermetic", action="store_true", help="Fail if the stage reads what is not declared.")
     return parser.parse_args(arguments)

@@ -1,44 +1,29 @@
 """Checkpoints: what a stage needs to go on where it was killed. They are never part of its result.
 
-Each is a folder named after its step, with the tensors (safetensors) and the rest (JSON), written off the stage's
-thread. The JSON comes last, whole and durable or not at all, and marks a whole checkpoint: whatever dies at whatever
-moment, one without it counts for nothing.
-
-It belongs to one computation, to one state of the code and to one kind of machine: a result must not be half of one and
-half of another, so under any other a stage begins from the beginning.
+They are written off the stage's thread, as `checkpoint_files` says. A checkpoint belongs to one computation, to one
+state of the code and to one kind of machine: a result must not be half of one and half of another, so under any other a
+stage begins from the beginning.
 """
 
 import json
-import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from repro.stages import files
 from repro.stages.errors import Stopped
+from repro.stages.running import checkpoint_files
+from repro.stages.running.checkpoint_files import Checkpoint
 from repro.stages.source import provenance
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-STATE, FACTS = "state.safetensors", "state.json"
-KEEP = 2  # on this machine's disk; more would help only against a broken disk
 GAP = 30.0  # seconds, at least, between two checkpoints whose config does not say how often
 SHARE = 50  # such a checkpoint may cost one part in so many of the time that has passed since the one before
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """`step`: how many steps were done. The tensors lie on the CPU."""
-
-    step: int
-    tensors: "dict[str, Tensor]"
-    facts: dict[str, Any]
 
 
 class Checkpoints:
@@ -54,20 +39,21 @@ class Checkpoints:
         """`package`: of the stage's code. `saved`: is told of every checkpoint that is whole, from another thread."""
         self.folder, self.fingerprint, self.package, self.saved = folder, fingerprint, package, saved
         self.stopping = False
-        self._found = steps_in(folder)  # now: of several ranks none must find what another has just written
+        # Looked up now: of several ranks none must find what another has just written.
+        self._steps = checkpoint_files.steps_in(folder)
         self._writer: threading.Thread | None = None
         self._next = time.monotonic() + GAP
         self._before: dict[int, Any] = {}
         self._code: str | None = None  # as it was when the stage began: on the disk it may change meanwhile
 
-    def newest(self, say: Callable[[str], None] = print) -> Checkpoint | None:
+    def newest(self, log: Callable[[str], None] = print) -> Checkpoint | None:
         """The newest whole one that this attempt was given; None means to begin from the beginning."""
         self._begin()
-        for step in self._found:
+        for step in self._steps:
             try:
-                return self._load(step, say)
+                return self._load(step, log)
             except Exception as error:  # whatever is wrong with it, the one before is as good
-                say(f"the checkpoint of step {step} can't be read: {error}")
+                log(f"the checkpoint of step {step} can't be read: {error}")
         return None
 
     def due(self, step: int, every: int = 0) -> bool:
@@ -113,21 +99,18 @@ class Checkpoints:
             raise KeyboardInterrupt
         self.stopping = True
 
-    def _load(self, step: int, say: Callable[[str], None]) -> Checkpoint | None:
-        from safetensors.torch import load_file
-
-        folder = self.folder / name_of(step)
-        told = json.loads((folder / FACTS).read_bytes())
-        if changed := differences(told["made_by"], self._made_by()):
-            say(f"the checkpoint of step {step} is of no use, {'; '.join(changed)}: starting from the beginning")
+    def _load(self, step: int, log: Callable[[str], None]) -> Checkpoint | None:
+        made_by = checkpoint_files.maker(self.folder, step)
+        if changed := checkpoint_files.differences(made_by, self._made_by()):
+            log(f"the checkpoint of step {step} is of no use, {'; '.join(changed)}: starting from the beginning")
             return None
-        found = Checkpoint(step, load_file(folder / STATE), told["facts"])
-        say(f"going on from the checkpoint of step {step}")
-        return found
+        checkpoint = checkpoint_files.read(self.folder, step)
+        log(f"going on from the checkpoint of step {step}")
+        return checkpoint
 
     def _write(self, step: int, tensors: "dict[str, Tensor]", facts: dict[str, Any], began: float) -> None:
         try:
-            if write(self.folder, step, tensors, {"made_by": self._made_by(), "facts": facts}):
+            if checkpoint_files.write(self.folder, step, tensors, {"made_by": self._made_by(), "facts": facts}):
                 self.saved(step)
         except Exception as error:  # a full disk, say: the run itself may go well without
             print(f"no checkpoint of step {step}: {error}")
@@ -143,45 +126,6 @@ class Checkpoints:
         versions = {key: value for key, value in provenance.versions().items() if key in ("python", "torch", "numpy")}
         made_by = {"config": self.fingerprint, "code": self._code}
         return made_by | versions | provenance.hardware()
-
-
-def write(folder: Path, step: int, tensors: "dict[str, Tensor]", told: Mapping[str, Any]) -> bool:
-    """Write a checkpoint, its mark last, and drop the oldest; False if that step has one already."""
-    from safetensors.torch import save_file
-
-    place = folder / name_of(step)
-    if (place / FACTS).exists():
-        return False
-    shutil.rmtree(place, ignore_errors=True)  # half of one, by an attempt that died here
-    place.mkdir(parents=True)
-    save_file(tensors, place / STATE)
-    files.sync(place / STATE)
-    files.create(place / FACTS, json.dumps(told).encode())
-    files.sync(folder)
-    oldest = name_of(steps_in(folder)[:KEEP][-1])
-    for old in [old for old in folder.glob("[0-9]*") if old.name < oldest]:
-        (old / FACTS).unlink(missing_ok=True)
-        shutil.rmtree(old)
-    return True
-
-
-def name_of(step: int) -> str:
-    return f"{step:012}"
-
-
-def steps_in(folder: Path) -> list[int]:
-    """The steps of the whole checkpoints in a folder, the newest first."""
-    return sorted((int(mark.parent.name) for mark in folder.glob(f"[0-9]*/{FACTS}")), reverse=True)
-
-
-def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What of what made a checkpoint is not so any more."""
-    changed = [key for key in sorted(then.keys() | now.keys()) if then.get(key) != now.get(key)]
-    return [f"the {key} has changed" if key in ("code", "config") else _told(key, then, now) for key in changed]
-
-
-def _told(key: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    return f"{key} was {then.get(key)} and is {now.get(key)}"
 
 
 def _copied(tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any]) -> "tuple[dict[str, Tensor], dict[str, Any]]":

@@ -8,8 +8,8 @@ from typing import Any
 
 from repro.stages.errors import StageError
 from repro.stages.run import Metrics, Run
-from repro.stages.running import determinism, hermetic, ranks
-from repro.stages.running.rank_processes import supervise
+from repro.stages.running import audit_hook, determinism, ranks
+from repro.stages.running.rank_parent import supervise
 from repro.stages.source import provenance, registry
 
 
@@ -39,15 +39,16 @@ def execute(run: Run) -> Result:
     return result_of(supervise(run, size, lambda rank: _compute(rank, stage)))
 
 
-def result_of(said: Mapping[str, Any]) -> Result:
+def result_of(document: Mapping[str, Any]) -> Result:
     """A result that came as JSON from the process that has it."""
-    return Result(**dict(said) | {"links": {path: (source, name) for path, (source, name) in said["links"].items()}})
+    links = {path: (source, name) for path, (source, name) in document["links"].items()}
+    return Result(**dict(document) | {"links": links})
 
 
 def _compute(run: Run, stage: registry.Stage) -> Result:
     settings = determinism.apply(run.params)
     try:
-        with hermetic.watched(run, stage) as watch:
+        with audit_hook.watched(run, stage) as watch:
             metrics = _checked(stage(run) or {})
     finally:
         if run.checkpoints is not None:

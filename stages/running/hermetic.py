@@ -1,13 +1,13 @@
-"""What a stage touches besides its inputs, its folder, the code and the libraries, seen by an audit hook (R4, R6).
+"""What a stage may touch: its inputs, its folder, the code and the libraries; all else is noted or refused (R4, R6).
 
 Always refused: to open for writing what is there already in the run's folder or in its inputs. Recorded, or with
 `hermetic` refused: files read or written elsewhere, variables of the environment that the stage's module does not
 ask for (`ENVIRONMENT`), connections, programs started.
 
-What it can't see: files that libraries open in C, C++ or Rust (torch, safetensors, HDF5), what a program that was
-started does, variables that C code looks up; and it does not tell what a library looks up for itself from
-what it does for the stage: variables, programs and the system's own files are told of the stage's own code only.
-It shows carelessness, it does not hold back malice.
+`audit_hook` tells it what happens. That can't see: files that libraries open in C, C++ or Rust (torch, safetensors,
+HDF5), what a program that was started does, variables that C code looks up. And it can't tell what a library looks up
+for itself from what it does for the stage: variables, programs and the system's own files are noted of the stage's own
+code only. It shows carelessness, it does not hold back malice.
 """
 
 import os
@@ -15,7 +15,6 @@ import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import FrameType
@@ -23,7 +22,7 @@ from typing import Any
 
 from repro.stages.errors import StageError
 from repro.stages.run import Run
-from repro.stages.source import modules, registry
+from repro.stages.source import modules
 
 MOST = 20  # of a kind that are named; all are counted
 STANDARD_LIBRARY = sysconfig.get_path("stdlib")
@@ -31,47 +30,8 @@ LIBRARIES = tuple({sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(),
 SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/lib64", "/opt", "/var/lib")
 CODE = (".py", ".pyc", ".so", ".pth", ".typed")
 METADATA = re.compile(r"\.(egg|dist)-info/")  # of packages, which libraries ask for
+WATCHERS = (__file__, str(Path(__file__).with_name("audit_hook.py")))  # their own frames are nobody's code
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_TRUNC
-
-_watch: "Watch | None" = None  # what the hook reports to: a hook can't be taken away again
-_hooked = False
-
-
-@contextmanager
-def watched(run: Run, stage: registry.Stage) -> Iterator["Watch"]:
-    """Watch what this process does until the end of the block."""
-    global _watch, _hooked  # noqa: PLW0603 - the interpreter has one list of hooks, and so has this module one watch
-    found = Watch(run, stage.__module__)
-    if not _hooked:
-        sys.addaudithook(_hook)
-        _hooked = True
-    environment = os.environ.__class__
-    os.environ.__class__ = _Environment
-    _watch = found
-    try:
-        yield found
-    finally:
-        _watch = None
-        os.environ.__class__ = environment
-
-
-def _hook(event: str, arguments: Sequence[Any]) -> None:
-    if _watch is not None and (seen := EVENTS.get(event)):
-        seen(_watch, *arguments)
-
-
-class _Environment(os._Environ[str]):
-    """`os.environ` while a stage runs: there is no audit event for a look at it."""
-
-    def __getitem__(self, key: str) -> str:
-        if _watch is not None:
-            _watch.looked_up(key)
-        return super().__getitem__(key)
-
-    def __iter__(self) -> Iterator[str]:
-        if _watch is not None:
-            _watch.looked_up("*")
-        return super().__iter__()
 
 
 class Watch:
@@ -83,21 +43,21 @@ class Watch:
         self.asked_for = tuple(getattr(sys.modules[module], "ENVIRONMENT", ()))
         self.protected = _roots([run.out, *run.inputs.values()])
         texts = list(_texts(run.params.config.values()))
-        told = [_declared_by(text) for text in texts if text.startswith("/")]
+        named = [_declared_by(text) for text in texts if text.startswith("/")]
         data = [] if "://" in run.data or not run.data else [Path(run.data)]
         own = [run.checkpoints.folder] if run.checkpoints is not None else []
-        self.declared = (*self.protected, *_roots([*own, *data, *told]))
+        self.declared = (*self.protected, *_roots([*own, *data, *named]))
         self.code = _roots([_folder_of(package) for package in self.packages])
         reads_a_service = bool(self.asked_for) and "://" in run.data
         self.may_connect = reads_a_service or any("://" in text for text in texts)
-        self._own: set[str] = set()  # what this run made itself, wherever
-        self._seen: dict[str, dict[str, None]] = {}
+        self._made: set[str] = set()  # what this run created itself, wherever
+        self._noted: dict[str, dict[str, None]] = {}
 
     def undeclared(self) -> dict[str, list[str]]:
         """Kind -> what was seen of it, in order, without repetition; past a bound only how many more."""
         return {
-            kind: [*list(seen)[:MOST], *([f"and {len(seen) - MOST} more"] if len(seen) > MOST else [])]
-            for kind, seen in sorted(self._seen.items())
+            kind: [*list(things)[:MOST], *([f"and {len(things) - MOST} more"] if len(things) > MOST else [])]
+            for kind, things in sorted(self._noted.items())
         }
 
     def opened(self, path: Any, mode: str | None, flags: int) -> None:
@@ -108,7 +68,7 @@ class Watch:
             self._refuse_overwriting(place)
         if not self._is_known(place):
             if writes and not os.path.lexists(place):
-                self._own.add(place)
+                self._made.add(place)
             self._note("files written" if writes else "files", place)
 
     def moved(self, source: Any, target: Any, *_: int) -> None:
@@ -121,7 +81,7 @@ class Watch:
     def made_folder(self, path: Any, *_: int) -> None:
         place = _place(path)
         if not os.path.lexists(place):
-            self._own.add(place)
+            self._made.add(place)
 
     def connected(self, socket: Any, address: Any) -> None:
         if not self.may_connect:
@@ -142,14 +102,14 @@ class Watch:
     def _is_known(self, place: str) -> bool:
         if _below(place, self.declared) or _below(place, LIBRARIES) or _below(place, self.code):
             return True
-        if any(place == own or place.startswith(f"{own}{os.sep}") for own in self._own):
+        if any(place == made or place.startswith(f"{made}{os.sep}") for made in self._made):
             return True
         if (place.endswith(CODE) or METADATA.search(place)) and _below(place, tuple(filter(None, sys.path))):
             return True
         return _below(place, SYSTEM) and not self._is_own_code()
 
     def _note(self, kind: str, what: str) -> None:
-        self._seen.setdefault(kind, {})[what] = None
+        self._noted.setdefault(kind, {})[what] = None
         if self.strict:
             raise StageError(f"not hermetic: {kind}: {what}; declare it in the config or the module, or do without")
 
@@ -157,22 +117,12 @@ class Watch:
         """Whether the stage's own code does this, and not a library that it called."""
         passes = passed_through or _is_standard
         frame: FrameType | None = sys._getframe(1)
-        while frame is not None and (passes(frame.f_code.co_filename) or frame.f_code.co_filename == __file__):
+        while frame is not None and (passes(frame.f_code.co_filename) or frame.f_code.co_filename in WATCHERS):
             frame = frame.f_back
         if frame is None:
             return False
         package = modules.package_of(str(frame.f_globals.get("__name__", "")))
         return package in self.packages or not _below(frame.f_code.co_filename, LIBRARIES)
-
-
-EVENTS: dict[str, Callable[..., None]] = {
-    "open": Watch.opened,
-    "os.rename": Watch.moved,
-    "os.truncate": Watch.shortened,
-    "os.mkdir": Watch.made_folder,
-    "socket.connect": Watch.connected,
-    "subprocess.Popen": Watch.started,
-}
 
 
 def _is_frozen(file: str) -> bool:

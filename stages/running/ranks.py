@@ -3,7 +3,7 @@
 How many is a function of the config: `gpus`, or `ranks` where there are none. Every rank runs the stage from its
 beginning and holds the whole model; rank 0 alone reports, keeps checkpoints and writes the outputs. A stage that can
 do this says so by `RANKS = True` in its module; any other runs on one rank whatever the config says. How the processes
-come and go stands in `repro.stages.running.rank_processes`.
+come and go stands in `rank_parent` and `rank_child`.
 """
 
 from collections.abc import Mapping

@@ -6,21 +6,19 @@ stage.
 
 import os
 import shutil
-import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from repro.stages import config as configs
 from repro.stages import files
-from repro.stages.errors import ConfigError, ReproError, Stopped
+from repro.stages.errors import ConfigError
 from repro.stages.params import Params
-from repro.stages.run import CONFIG, DIFF, MANIFEST, Metrics, Run
-from repro.stages.running import manifest, resume
+from repro.stages.run import CONFIG, DIFF, MANIFEST, Run
+from repro.stages.running import manifest, resume, terminal_report
 from repro.stages.running.checkpoints import Checkpoints
 from repro.stages.running.environment import asked_for, environment, start_again_in
-from repro.stages.running.execution import Result, execute
+from repro.stages.running.execution import execute
 from repro.stages.source import provenance, registry
 from repro.stages.source.keys import check_keys
 
@@ -90,12 +88,12 @@ def _run(path: Path, config: configs.Config, options: Options) -> Path:
         folder.resolve(),
         os.environ.get("REPRO_DATA") or str(Path.cwd()),
         options.hermetic,
-        _report,
+        terminal_report.progress,
         checkpoints=Checkpoints(kept.resolve(), digest, package),
     )
     result = execute(run)
     result.environment.update(provenance.code(package))
-    _tell(result)
+    terminal_report.warn(result)
     of_sources = {source: {"fingerprint": manifest.fingerprint_of_folder(f)} for source, f in inputs.items()}
     document = manifest.manifest(name, config, digest, of_sources, manifest.describe(folder), result)
     if result.environment.get("dirty"):
@@ -103,20 +101,6 @@ def _run(path: Path, config: configs.Config, options: Options) -> Path:
     files.create(folder / MANIFEST, document)
     shutil.rmtree(kept, ignore_errors=True)
     return folder
-
-
-def exit_code(run: Callable[[], Path]) -> int:
-    """Run, print the folder, or else one line of what went wrong; returns the process' exit code."""
-    try:
-        print(run())
-    except ReproError as error:
-        return _complain(str(error), error.exit_code)
-    except Stopped as stopped:
-        return _complain(f"{stopped}; the same command with --resume goes on", 1)
-    except Exception as error:  # the stage's own: its author needs the way to it, a user the last line
-        traceback.print_exc()
-        return _complain(f"{type(error).__name__}: {error}", 1)
-    return 0
 
 
 def _merged(path: Path, options: Options, stage: str | None) -> configs.Config:
@@ -143,26 +127,3 @@ def _make_folder(folder: Path, config: configs.Config) -> None:
         ) from error
     except OSError as error:
         raise ConfigError(f"{folder}: can't be written: {error.strerror}") from error
-
-
-def _tell(result: Result) -> None:
-    if result.unread:
-        print(f"never read: {', '.join(result.unread)}", file=sys.stderr)
-    for kind, seen in result.environment.get("undeclared", {}).items():
-        print(f"not declared: {kind}: {', '.join(seen)}", file=sys.stderr)
-
-
-def _report(step: int, total: int, metrics: Metrics) -> None:
-    if sys.stderr.isatty() or step == total:
-        figures = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-        print(
-            f"\r{step}/{total}  {figures}\033[K" if sys.stderr.isatty() else f"{step}/{total}  {figures}",
-            end="" if sys.stderr.isatty() and step < total else "\n",
-            file=sys.stderr,
-            flush=True,
-        )
-
-
-def _complain(line: str, code: int) -> int:
-    print("error:", *line.split(), file=sys.stderr)
-    return code

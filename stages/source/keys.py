@@ -63,11 +63,11 @@ def reads(module: str) -> dict[str, list[Any]]:
     Raises:
         ConfigError: the source is no Python.
     """
-    found: dict[str, list[Any]] = {}
+    known: dict[str, list[Any]] = {}
     for name, source in code_of(module):
         for key, default in _facts_of(name, source)[0]:
-            found.setdefault(key, []).append(default)
-    return found
+            known.setdefault(key, []).append(default)
+    return known
 
 
 def code_of(module: str) -> Iterator[tuple[str, Path]]:
@@ -97,26 +97,26 @@ def _facts_of(module: str, source: Path) -> tuple[list[tuple[str, Any]], list[st
 @lru_cache(maxsize=1000)
 def _facts(source: Path, module: str, modified: int) -> tuple[list[tuple[str, Any]], list[str]]:
     """What a file reads from `params`, and which modules it imports; read again once it was modified."""
-    found, imports = list[tuple[str, Any]](), list[str]()
+    read, imports = list[tuple[str, Any]](), list[str]()
     for node in ast.walk(modules.parsed(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             imports += _imported(node, module)
         elif isinstance(node, ast.Call | ast.Subscript | ast.Compare):
-            found += _read(node)
+            read += _read(node)
         elif isinstance(node, ast.Assign):
-            found += _declared(node)
-    return found, imports
+            read += _declared(node)
+    return read, imports
 
 
 @lru_cache(maxsize=1000)
 def _constants(source: Path, modified: int) -> dict[str, Any]:
     """The literals that stand at the top of a file, by name; read again once it was modified."""
-    found: dict[str, Any] = {}
+    literals: dict[str, Any] = {}
     for node in modules.parsed(source).body:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if (literal := _literal(value)) is not COMPUTED:
-                found.setdefault(name, literal)
-    return found
+                literals.setdefault(name, literal)
+    return literals
 
 
 def _imported(node: ast.Import | ast.ImportFrom, module: str) -> list[str]:

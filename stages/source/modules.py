@@ -1,21 +1,12 @@
-"""Where modules lie, found without importing them; and that a user's own are never older than their files."""
+"""Where modules lie and what they define, found without importing them."""
 
 import ast
 import importlib.util
 import sys
 import sysconfig
 from functools import lru_cache
-from importlib.machinery import (
-    EXTENSION_SUFFIXES,
-    SOURCE_SUFFIXES,
-    ExtensionFileLoader,
-    FileFinder,
-    ModuleSpec,
-    PathFinder,
-    SourceFileLoader,
-)
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from typing import Any
 
 from repro.stages.errors import ConfigError
 from repro.stages.source import project
@@ -69,16 +60,16 @@ def is_taken(module: str) -> bool:
 def passed_over(module: str) -> str:
     """Why a module of the project is not the one that an import takes; empty if it is, or if there is none."""
     top = module.partition(".")[0]
-    there, taken = project.candidates(top), _top_spec(top)
-    if not there or taken is None:
+    candidates, taken = project.candidates(top), _top_spec(top)
+    if not candidates or taken is None:
         return ""
     place = taken.origin or next(iter(taken.submodule_search_locations or ()), "?")
     if is_taken(module):
         whose = "Python's standard library" if top in sys.stdlib_module_names else "the product"
-        return f"{whose} has a module of that name ({place}), which is taken instead of {there[0]}; rename yours"
-    if any(Path(place).is_relative_to(path) for path in there):
+        return f"{whose} has a module of that name ({place}), which is taken instead of {candidates[0]}; rename yours"
+    if any(Path(place).is_relative_to(path) for path in candidates):
         return ""
-    return f"{place} is taken instead of {there[0]}, which has no __init__.py; create one there, or rename it"
+    return f"{place} is taken instead of {candidates[0]}, which has no __init__.py; create one there, or rename it"
 
 
 def is_installed(place: str) -> bool:
@@ -102,33 +93,6 @@ def parsed(file: Path) -> ast.Module:
         line = error.lineno if isinstance(error, SyntaxError) else 1
         why = error.msg if isinstance(error, SyntaxError) else str(error)
         raise ConfigError(f"{file}:{line}: the stage's code can't be read: {why}") from error
-
-
-def compile_own_code() -> None:
-    """From now on compile anew what is imported from where nothing is installed.
-
-    Python takes its compiled copy of a file for good while the file's size and its time in whole seconds are the same:
-    a run could compute with the code of the edit before the last.
-    """
-    if _own_folder not in sys.path_hooks:
-        sys.path_hooks.insert(0, _own_folder)
-        for known in [path for path in sys.path_importer_cache if not is_installed(path)]:
-            del sys.path_importer_cache[known]
-
-
-class _Compiling(SourceFileLoader):
-    def path_stats(self, path: Any) -> Any:
-        """Python's own way to say that there is no telling whether a compiled copy is good."""
-        raise OSError(f"{path}: no compiled copy is used")
-
-
-_finder = FileFinder.path_hook((ExtensionFileLoader, EXTENSION_SUFFIXES), (_Compiling, SOURCE_SUFFIXES))
-
-
-def _own_folder(path: str) -> Any:
-    if is_installed(path):
-        raise ImportError(f"{path}: its compiled copies are good")
-    return _finder(path)
 
 
 def _spec(module: str) -> ModuleSpec | None:
@@ -158,17 +122,17 @@ def _top_spec(name: str) -> ModuleSpec | None:
 
 @lru_cache(maxsize=1000)
 def _names(file: Path, modified: int) -> list[str]:
-    found: list[str] = []
+    names: list[str] = []
     waiting: list[ast.AST] = [parsed(file)]
     while waiting:
         node = waiting.pop()
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                found.append(name)
+                names.append(name)
                 continue
             case ast.alias(name=name, asname=asname):
-                found.append(asname or name.partition(".")[0])
+                names.append(asname or name.partition(".")[0])
             case ast.Name(id=name, ctx=ast.Store()):
-                found.append(name)
+                names.append(name)
         waiting += ast.iter_child_nodes(node)
-    return found
+    return names

@@ -80,5 +80,5 @@ def _has(places: Sequence[str], name: str) -> bool:
 
 def _is_another(name: str) -> bool:
     """Whether the loaded module is not what would be imported now."""
-    found = PathFinder.find_spec(name)
-    return found is not None and found.origin != getattr(getattr(sys.modules[name], "__spec__", None), "origin", None)
+    spec = PathFinder.find_spec(name)
+    return spec is not None and spec.origin != getattr(getattr(sys.modules[name], "__spec__", None), "origin", None)

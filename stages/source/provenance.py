@@ -23,7 +23,7 @@ PACKAGES = ("torch", "numpy", "pillow", "safetensors", "matplotlib")
 @cache
 def versions() -> dict[str, Any]:
     """Versions and the processor; the same for every run of this process."""
-    found: dict[str, Any] = {
+    versions: dict[str, Any] = {
         "python": platform.python_version(),
         "system": platform.system(),
         "processor": _processor(),
@@ -31,10 +31,10 @@ def versions() -> dict[str, Any]:
     }
     for package in ("repro-queue", *PACKAGES):
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def hardware() -> dict[str, Any]:
@@ -42,10 +42,10 @@ def hardware() -> dict[str, Any]:
     torch = sys.modules.get("torch")
     if torch is None:
         return {}
-    found = {"vectors": torch.backends.cpu.get_cpu_capability()}  # of processors with one name not all have the same
+    hardware = {"vectors": torch.backends.cpu.get_cpu_capability()}  # of processors with one name not all have the same
     if torch.cuda.is_initialized():
-        found["cards"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return found
+        hardware["cards"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return hardware
 
 
 def code(package: str = modules.OURS) -> dict[str, Any]:
@@ -62,8 +62,8 @@ def code(package: str = modules.OURS) -> dict[str, Any]:
 def digest(package: str) -> str:
     """The SHA-256 of all Python source that a stage of this package computes with: its own and this project's."""
     sources = {source for name in (package, modules.OURS) for source in _sources_of(name)}
-    found = sorted(f"{source.name} {hashlib.sha256(source.read_bytes()).hexdigest()}" for source in sources)
-    return hashlib.sha256("\n".join(found).encode()).hexdigest()
+    sums = sorted(f"{source.name} {hashlib.sha256(source.read_bytes()).hexdigest()}" for source in sources)
+    return hashlib.sha256("\n".join(sums).encode()).hexdigest()
 
 
 def diff(package: str = modules.OURS) -> bytes:
@@ -74,10 +74,10 @@ def diff(package: str = modules.OURS) -> bytes:
     if baked := os.environ.get("REPRO_COMMIT"):
         return BUILT_DIRTY if baked.endswith(DIRTY) else b""
     folder = modules.folder(package)
-    found = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--", ":/").encode() if folder else b""
-    if len(found) > LONGEST_DIFF:
-        return found[:LONGEST_DIFF] + b"\n(cut here)\n"
-    return found + b"\n" if found else found
+    changes = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--", ":/").encode() if folder else b""
+    if len(changes) > LONGEST_DIFF:
+        return changes[:LONGEST_DIFF] + b"\n(cut here)\n"
+    return changes + b"\n" if changes else changes
 
 
 def _sources_of(package: str) -> list[Path]:

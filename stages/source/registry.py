@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from repro.stages.errors import ConfigError
-from repro.stages.source import modules, project
+from repro.stages.source import compiling, modules, project
 
 if TYPE_CHECKING:
     from repro.stages.run import Run
@@ -82,7 +82,7 @@ def load(name: str) -> Stage:
     """The function of a stage; imports its module, torch and all."""
     module, _, function = locate(name).partition(":")
     if name not in BUILT_IN:
-        modules.compile_own_code()
+        compiling.compile_own_code()
     if ":" in name:
         project.enter()
     stage: Stage = getattr(importlib.import_module(module), function)
@@ -113,16 +113,16 @@ def defaults(name: str) -> dict[str, list[object]]:
     """Key -> every default with which today's code of a stage reads it; `params.REQUIRED` and `COMPUTED` among them."""
     from repro.stages.source.keys import reads
 
-    found = dict(reads(SET_UP))
+    defaults = dict(reads(SET_UP))
     module = locate(name).partition(":")[0]
     for key, more in reads(module).items():
-        found[key] = [*found.get(key, []), *more]
-    return found | {key: [default] for key, default in _of_ranks(module).items()}
+        defaults[key] = [*defaults.get(key, []), *more]
+    return defaults | {key: [default] for key, default in _of_ranks(module).items()}
 
 
 def environment(name: str) -> tuple[str, ...]:
     """The variables of the worker's environment that a stage asks for: `ENVIRONMENT = ("AWS_*",)` in its module."""
     from repro.stages.source.keys import constant
 
-    found = constant(locate(name).partition(":")[0], "ENVIRONMENT")
-    return tuple(str(pattern) for pattern in found) if isinstance(found, tuple | list) else ()
+    patterns = constant(locate(name).partition(":")[0], "ENVIRONMENT")
+    return tuple(str(pattern) for pattern in patterns) if isinstance(patterns, tuple | list) else ()

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from repro.stages.running.checkpoints import Checkpoint
+from repro.stages.running.checkpoint_files import Checkpoint
 
 
 @dataclass
@@ -32,29 +32,29 @@ class State:
         return self.average or self.model
 
     def tensors(self) -> dict[str, Tensor]:
-        """Not copies."""
-        found = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        """All of them by name; they are not copied."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         if self.average is not None:
-            found |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+            tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         for index, values in self.optimizer.state_dict()["state"].items():
-            found |= {f"optimizer.{index}.{k}": v for k, v in values.items() if isinstance(v, Tensor)}
-        return found | ({"losses": torch.stack(self.losses)} if self.losses else {})
+            tensors |= {f"optimizer.{index}.{k}": v for k, v in values.items() if isinstance(v, Tensor)}
+        return tensors | ({"losses": torch.stack(self.losses)} if self.losses else {})
 
     def facts(self) -> dict[str, Any]:
         return {"history": self.history}
 
-    def restore(self, found: Checkpoint) -> None:
+    def restore(self, checkpoint: Checkpoint) -> None:
         """Be as it was; every tensor lies in memory as one that was never saved would, for that may decide how it is
         rounded."""
-        self.step, self.history = found.step, found.facts["history"]
+        self.step, self.history = checkpoint.step, checkpoint.facts["history"]
         device = next(self.model.parameters()).device
-        self.losses = list(found.tensors["losses"].to(device)) if "losses" in found.tensors else []
+        self.losses = list(checkpoint.tensors["losses"].to(device)) if "losses" in checkpoint.tensors else []
         for prefix, module in (("model", self.model), ("average", self.average)):
             if module is not None:
-                module.load_state_dict(_below(prefix, found.tensors))
+                module.load_state_dict(_below(prefix, checkpoint.tensors))
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
         kept: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _below("optimizer", found.tensors).items():
+        for name, tensor in _below("optimizer", checkpoint.tensors).items():
             index, _, key = name.partition(".")
             kept.setdefault(int(index), {})[key] = _like(weights[int(index)], tensor)
         self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": kept})

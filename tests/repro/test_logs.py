@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from repro.scheduler import runs
 from repro.scheduler.live import log_pieces
-from repro.views.terminal import Collapse
+from repro.views.log_lines import Collapse
 from tests.repro.terminal import golden, on_terminal
 
 BAR = "".join(f"\r{n}%|{'#' * (n // 10):10}|" for n in range(0, 101, 10))

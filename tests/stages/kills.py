@@ -23,7 +23,7 @@ import safetensors.torch
 from repro.stages import files
 from repro.stages.errors import RankError, Stopped
 from repro.stages.run import OWN_FILES, Run
-from repro.stages.running import checkpoints
+from repro.stages.running import checkpoint_files, checkpoints
 from repro.stages.running.resume import CHECKPOINTS
 from repro.stages.running.standalone import Options, run_alone
 from repro.stages.training import optimizer
@@ -35,7 +35,7 @@ MOMENTS = [
     (safetensors.torch, "save_file", "write"),
     (files, "sync", "sync"),
     (os, "link", "publish"),
-    (checkpoints, "steps_in", "whole"),
+    (checkpoint_files, "steps_in", "whole"),
     (shutil, "rmtree", "drop"),
     (Run, "open", "output"),
 ]

@@ -15,7 +15,7 @@ import torch
 from repro.stages.errors import ConfigError, Stopped
 from repro.stages.params import Params
 from repro.stages.run import Run
-from repro.stages.running import checkpoints
+from repro.stages.running import checkpoint_files, checkpoints
 from repro.stages.running.checkpoints import Checkpoints
 from repro.stages.running.resume import CHECKPOINTS
 from repro.stages.running.standalone import Options, run_alone
@@ -103,7 +103,7 @@ class Process:
         self.checkpoints = work / "runs" / CHECKPOINTS / name
 
     def wait_for_a_checkpoint(self):
-        while not checkpoints.steps_in(self.checkpoints):
+        while not checkpoint_files.steps_in(self.checkpoints):
             assert self.process.poll() is None, self.process.stderr.read()
             threading.Event().wait(0.01)
 
@@ -120,7 +120,7 @@ def test_told_to_stop_it_leaves_a_checkpoint_and_resume_goes_on_there(work, numb
     process.process.send_signal(number)
     code, told = process.end()
     assert code == 1
-    step = checkpoints.steps_in(process.checkpoints)[0]
+    step = checkpoint_files.steps_in(process.checkpoints)[0]
     assert told.splitlines()[-1] == f"error: stopped after step {step}; the same command with --resume goes on"
     assert not (work / "runs" / "model" / "run.json").exists()
 
@@ -162,7 +162,7 @@ def test_what_was_kept_comes_back_and_only_the_newest_are_kept(tmp_path):
     found = run_with(tmp_path).resume()
     assert (found.step, found.facts) == (12, {"epoch": [1, None, "x"]})
     assert torch.equal(found.tensors["weights"], torch.full((2, 3), 12.0))
-    assert checkpoints.steps_in(tmp_path) == [12, 9]
+    assert checkpoint_files.steps_in(tmp_path) == [12, 9]
     assert run_with(tmp_path / "nothing").resume() is None
 
 
@@ -179,7 +179,7 @@ def test_what_changes_after_the_call_is_not_in_it(tmp_path):
 
 def test_a_broken_one_means_the_one_before(tmp_path, capsys):
     save(tmp_path, 1, 2)
-    broken = tmp_path / checkpoints.name_of(2) / checkpoints.STATE
+    broken = tmp_path / checkpoint_files.name_of(2) / checkpoint_files.STATE
     broken.write_bytes(broken.read_bytes()[:-4])
     assert run_with(tmp_path).resume().step == 1
     assert "the checkpoint of step 2 can't be read" in capsys.readouterr().out
@@ -237,7 +237,7 @@ def test_when_they_are_due(tmp_path):
     assert found.due(2, 5)
     with pytest.raises(Stopped, match="stopped after step 2"):
         found.save(2, {"weights": torch.zeros(1)}, {})
-    assert checkpoints.steps_in(tmp_path) == [2, 1]
+    assert checkpoint_files.steps_in(tmp_path) == [2, 1]
 
 
 def test_one_that_is_dear_is_made_seldom(tmp_path, monkeypatch):

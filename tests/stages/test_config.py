@@ -8,12 +8,13 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from repro.stages import config as configs
+from repro.stages import flat_json
 from repro.stages.errors import ConfigError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 INTEGER = st.integers(-(2**63), 2**63 - 1)
 SCALAR = st.none() | st.booleans() | INTEGER | st.floats(allow_nan=False, allow_infinity=False) | TEXT
-KEY = st.from_regex(configs.KEY, fullmatch=True).filter(lambda key: len(key) < 30 and key.isascii())
+KEY = st.from_regex(flat_json.KEY, fullmatch=True).filter(lambda key: len(key) < 30 and key.isascii())
 CONFIG = st.dictionaries(KEY, SCALAR | st.lists(SCALAR, max_size=4), max_size=6)
 
 

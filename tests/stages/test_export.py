@@ -13,7 +13,7 @@ import torch
 
 from repro.stages import export
 from repro.stages.errors import StageError
-from repro.stages.images import models
+from repro.stages.images import model_file, networks
 from repro.stages.params import Params
 from repro.stages.run import Run
 
@@ -28,10 +28,10 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("work") / "model"
     folder.mkdir()
     torch.manual_seed(0)
-    net, shape = models.build("baseline", (8, 9, 1), 3, {"channels": 8}), (8, 9, 1)
-    options = models.resolve("baseline", {"channels": 8})
+    net, shape = networks.build("baseline", (8, 9, 1), 3, {"channels": 8}), (8, 9, 1)
+    options = networks.resolve("baseline", {"channels": 8})
     description = {"arch": "baseline", "params": options, "shape": shape, "classes": ["a", "b", "c"]}
-    models.save(Run("model", Params({}), {}, folder), net, description)
+    model_file.save(Run("model", Params({}), {}, folder), net, description)
     return folder
 
 
@@ -50,7 +50,7 @@ def test_both_formats_agree_with_the_model_for_any_batch(model, exported):
     import onnxruntime
 
     out, metrics = exported
-    net, _ = models.load(model)
+    net, _ = model_file.load(model)
     images = torch.rand(5, 1, 8, 9)
     session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
     program = torch.export.load(io.BytesIO((out / "model.pt2").read_bytes())).module()
@@ -78,7 +78,7 @@ def test_the_same_bytes_from_code_that_lies_elsewhere(model, exported, tmp_path)
     package = tmp_path / "elsewhere" / "repro"
     shutil.copytree(CODE, package / "stages", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(CODE.parent / "__init__.py", package)
-    moved = package / "stages" / "images" / "models.py"
+    moved = package / "stages" / "images" / "networks.py"
     moved.write_text("# A line more, so that line numbers differ too.\n" + moved.read_text())
     (tmp_path / "out").mkdir()
     call = (

@@ -9,6 +9,7 @@ from PIL import Image
 
 from repro.stages.errors import StageError
 from repro.stages.images import reader
+from repro.stages.images.decoding import decode
 from tests.stages.pictures import files_of, metadata_of, png, run_stage, two_classes, write
 
 
@@ -164,7 +165,7 @@ def test_16_bit_rgb_is_refused_though_pillow_would_cut_it():
     content = b"\x89PNG\r\n\x1a\n" + header + block(b"IDAT", zlib.compress(bytes(7))) + block(b"IEND", b"")
     assert Image.open(io.BytesIO(content)).mode == "RGB"
     with pytest.raises(StageError, match="over 8 bits"):
-        reader.decode(content, "deep.png", 3)
+        decode(content, "deep.png", 3)
 
 
 def test_an_image_of_another_size_is_named(data, tmp_path):

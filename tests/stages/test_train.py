@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from repro.stages.errors import ConfigError, StageError
-from repro.stages.images import models
+from repro.stages.images import model_file
 from repro.stages.run import MANIFEST
 from repro.stages.source import registry
-from repro.stages.training import optimizer
+from repro.stages.training import optimizer, options
 from tests.stages.patterns import dataset, model, write_patterns
 from tests.stages.pictures import files_of, run_stage
 
@@ -42,7 +42,7 @@ def test_every_arch_learns(work, arch):
 
 
 def test_every_optimizer_and_schedule_learns(work):
-    for number, (name, schedule) in enumerate(zip(optimizer.OPTIMIZERS, optimizer.SCHEDULES, strict=True)):
+    for number, (name, schedule) in enumerate(zip(options.OPTIMIZERS, options.SCHEDULES, strict=True)):
         lr = 0.05 if name == "sgd" else 3e-3
         folder = model(work, f"variant{number}", optimizer=name, schedule=schedule, lr=lr, weight_decay=1e-4)
         assert float(rows(folder)[-1]["train_loss"]) < float(rows(folder)[0]["train_loss"])
@@ -66,7 +66,7 @@ def test_the_same_config_gives_the_same_bytes_in_another_folder_process_and_with
 
 def test_another_seed_gives_another_model(work):
     folder = model(work, "seeded", seed=1)
-    assert files_of(folder)[models.MODEL] != files_of(work / "runs" / "model")[models.MODEL]
+    assert files_of(folder)[model_file.MODEL] != files_of(work / "runs" / "model")[model_file.MODEL]
 
 
 def test_the_manifest_keeps_the_last_epoch_and_the_defaults(work):
@@ -85,7 +85,7 @@ def test_without_validation_images_its_columns_stay_empty(work):
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(work):
     with pytest.raises(StageError, match=r'the loss is (nan|inf) in epoch \d+, step \d+; try a smaller "lr"'):
         model(work, "wild", arch="mlp", optimizer="sgd", lr=1e30)
-    assert not (work / "runs" / "wild" / models.MODEL).exists()
+    assert not (work / "runs" / "wild" / model_file.MODEL).exists()
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_every_way_to_train_learns_and_gives_the_same_bytes_again(work, config):
     folder = model(work, name, **config)
     assert float(rows(folder)[-1]["validation_accuracy"]) > 0.9
     assert files_of(folder) == files_of(model(work, f"{name}_again", **config))
-    assert files_of(folder)[models.MODEL] != files_of(work / "runs" / "model")[models.MODEL]
+    assert files_of(folder)[model_file.MODEL] != files_of(work / "runs" / "model")[model_file.MODEL]
 
 
 @pytest.mark.parametrize(
@@ -158,19 +158,19 @@ def test_clipping_holds_the_norm():
     weights.weight.grad, weights.bias.grad = torch.full((1, 3), 100.0), torch.zeros(1)
     steps = torch.optim.SGD(weights.parameters(), 1.0)
     before = weights.weight.detach().clone()
-    optimizer.update({"clip": 0.5}, weights, steps, 1.0)
+    optimizer.update(options.read({"clip": 0.5}), weights, steps, 1.0)
     assert float((weights.weight.detach() - before).norm()) == pytest.approx(0.5, rel=1e-3)
 
 
 def test_the_average_follows_the_weights():
     model = torch.nn.Linear(1, 1, bias=False)
-    assert optimizer.average({}, model) is None
-    average = optimizer.average({"ema": 0.9}, model)
+    assert optimizer.average(options.read({}), model) is None
+    average = optimizer.average(options.read({"ema": 0.9}), model)
     torch.nn.init.constant_(average.weight, 0.0)
     torch.nn.init.constant_(model.weight, 1.0)
-    optimizer.follow({"ema": 0.9}, average, model, 0)
+    optimizer.follow(options.read({"ema": 0.9}), average, model, 0)
     assert average.weight.item() == pytest.approx(0.9)  # at first it keeps a tenth only
-    optimizer.follow({"ema": 0.9}, average, model, 10_000)
+    optimizer.follow(options.read({"ema": 0.9}), average, model, 10_000)
     assert average.weight.item() == pytest.approx(0.91)
 
 
@@ -192,13 +192,16 @@ def test_compiled_it_gives_the_same_bytes_again(work):
 
 
 def test_rates():
-    assert optimizer.rate({"lr": 1.0, "schedule": "constant"}, 99, 100) == 1.0
-    assert optimizer.rate({"lr": 1.0, "schedule": "cosine"}, 0, 100) == 1.0
-    assert optimizer.rate({"lr": 1.0, "schedule": "cosine"}, 50, 100) == pytest.approx(0.5)
-    steps = [optimizer.rate({"lr": 1.0, "schedule": "step", "lr_every": 0.5}, step, 100) for step in (0, 49, 50, 99)]
+    assert optimizer.rate(options.read({"lr": 1.0, "schedule": "constant"}), 99, 100) == 1.0
+    assert optimizer.rate(options.read({"lr": 1.0, "schedule": "cosine"}), 0, 100) == 1.0
+    assert optimizer.rate(options.read({"lr": 1.0, "schedule": "cosine"}), 50, 100) == pytest.approx(0.5)
+    steps = [
+        optimizer.rate(options.read({"lr": 1.0, "schedule": "step", "lr_every": 0.5}), step, 100)
+        for step in (0, 49, 50, 99)
+    ]
     assert steps == [1.0, 1.0, 0.1, 0.1]
-    assert math.isclose(optimizer.rate({}, 0, 1), 3e-3)
+    assert math.isclose(optimizer.rate(options.read({}), 0, 1), 3e-3)
     warm = {"lr": 1.0, "warmup": 4}
-    assert [optimizer.rate(warm, step, 104) for step in (0, 1, 3, 4)] == [0.25, 0.5, 1.0, 1.0]
-    assert optimizer.rate(warm, 54, 104) == pytest.approx(0.5)
-    assert optimizer.rate(warm | {"schedule": "constant"}, 103, 104) == 1.0
+    assert [optimizer.rate(options.read(warm), step, 104) for step in (0, 1, 3, 4)] == [0.25, 0.5, 1.0, 1.0]
+    assert optimizer.rate(options.read(warm), 54, 104) == pytest.approx(0.5)
+    assert optimizer.rate(options.read(warm | {"schedule": "constant"}), 103, 104) == 1.0

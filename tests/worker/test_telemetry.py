@@ -13,11 +13,11 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from repro.commands.metrics import QueueCollector, families
 from repro.scheduler import runs
 from repro.scheduler.queue import workers
 from repro.scheduler.queue.gauges import Figures
 from repro.stages.errors import Unreachable
+from repro.views.queue_metrics import QueueCollector, families
 from repro.worker.live import prometheus
 from tests import toy
 from tests.s3 import _free_range

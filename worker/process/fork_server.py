@@ -47,13 +47,13 @@ def _preload() -> None:
         importlib.import_module(name)
     from repro.stages.params import Params
     from repro.stages.running import determinism
-    from repro.stages.source import modules, provenance, registry
+    from repro.stages.source import compiling, provenance, registry
 
     # What these import and look up when they are first called: here once, instead of in every child.
     for stage in registry.BUILT_IN:
         with contextlib.suppress(Exception):  # half-edited code is the affair of the run that wants it
             registry.load(stage)
-    modules.compile_own_code()
+    compiling.compile_own_code()
     provenance.versions()
     for _ in range(2):  # the second time looks at the libraries that the first has loaded
         determinism.apply(Params({}))

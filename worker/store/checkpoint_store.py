@@ -17,7 +17,7 @@ from pathlib import Path
 
 from repro.scheduler.server.connection import Document
 from repro.stages.errors import StageError, Unreachable
-from repro.stages.running.checkpoints import FACTS, KEEP, STATE, name_of, steps_in
+from repro.stages.running.checkpoint_files import FACTS, KEEP, STATE, name_of, steps_in
 from repro.worker.store.objects import Found
 from repro.worker.store.store import Store
 

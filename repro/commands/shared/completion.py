@@ -12,8 +12,8 @@ MOST = 100  # names
 def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Runs of the queue; starts no server for it."""
     with contextlib.suppress(Exception):  # a Tab must not fill the line with an error
+        from repro.readers.queue_access import connect, has_queue
         from repro.scheduler.queue import queries
-        from repro.tools.queue_access import connect, has_queue
 
         if has_queue():
             return [CompletionItem(name) for name in queries.beginning(connect(), incomplete, MOST)]

@@ -1,11 +1,10 @@
-"""The processes of a run on several ranks.
+"""The parent of the processes of a run on several ranks (`rank_child` is one of them).
 
 They are forked by the run's own process, which computes nothing: it waits, passes a wish to stop on to rank 0, and when
 one rank ends badly it ends the others, which would wait for that one for ever, and tells its error. They meet through
 a file and talk over loopback, in the process group of the run.
 """
 
-import ctypes
 import errno
 import json
 import os
@@ -14,21 +13,17 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from repro.stages.errors import RankError, ReproError, StageError, Stopped, describe
+from repro.stages.errors import RankError, StageError, Stopped
 from repro.stages.run import Run
-from repro.stages.running import determinism
+from repro.stages.running import rank_child
 
 PATIENCE = 1.0  # seconds after the first bad end in which others may tell theirs: what came first is the cause
-FOREVER = timedelta(days=365)  # a rank that has died is noticed otherwise, and one may have much to validate
-PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
 
 
 @dataclass
@@ -36,36 +31,37 @@ class Member:
     """A rank, as the process that forked it sees it.
 
     Attributes:
-        told: its one word: a result, an error or nothing; None until it comes.
+        received: the bytes of its message that have come so far.
+        message: its only one: a result, an error or nothing; None until it is whole.
         at: when that was, or when it ended without; by the monotonic clock.
-        status: its exit code, negative for a signal; None while it is there. Who has told its word stays, and keeps
-            its connections open: it might still be in the middle of sending, and an error of one is not to become an
-            error of all.
+        status: its exit code, negative for a signal; None while it lives. A rank that has sent its message stays, and
+            keeps its connections open: it might still be in the middle of sending to another, and an error of one is
+            not to become an error of all.
     """
 
     rank: int
     pid: int
     pipe: int
-    said: bytes = b""
-    told: dict[str, Any] | None = None
+    received: bytes = b""
+    message: dict[str, Any] | None = None
     at: float = 0.0
     status: int | None = None
 
     @property
     def failed(self) -> bool:
-        return self.status is not None if self.told is None else "error" in self.told
+        return self.status is not None if self.message is None else "error" in self.message
 
     def listen(self) -> bool:
-        """Hear what there is to hear; whether that was all."""
+        """Read what has come; returns whether that was all."""
         data = os.read(self.pipe, 1 << 16)
-        self.said += data
-        if self.said.endswith(b"\n"):
-            self.told = json.loads(self.said)
-            self.at = self.told["at"]
+        self.received += data
+        if self.received.endswith(b"\n"):
+            self.message = json.loads(self.received)
+            self.at = self.message["at"]
         elif not data:
             self.wait()
             self.at = time.monotonic()
-        return not data or self.told is not None
+        return not data or self.message is not None
 
     def wait(self) -> None:
         self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
@@ -109,65 +105,14 @@ def _fork(run: Run, meeting: Path, others: list[Member], compute: Callable[[Run]
     if pid == 0:
         for other in (read, *(member.pipe for member in others)):
             os.close(other)
-        _be(run, meeting, write, parent, compute)
+        rank_child.live(run, meeting, write, parent, compute)
     os.close(write)
     return Member(run.rank, pid, read)
 
 
-def _be(run: Run, meeting: Path, pipe: int, parent: int, compute: Callable[[Run], Any]) -> NoReturn:
-    """Live as one rank, tell what came of it, and wait for the end of all."""
-    word: dict[str, Any] = {}
-    try:
-        _die_with(parent)
-        if run.rank:  # a signal to all of them, from a terminal or a service manager, is rank 0's affair
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)
-            run.report = lambda step, total, metrics: None
-        _meet(run, meeting)
-        result = compute(run)
-        word = {"result": vars(result)} if run.rank == 0 else {}
-    except Stopped as stopped:
-        word = {"stopped": stopped.step}
-    except BaseException as error:
-        word = {"error": describe(error)}
-        if not isinstance(error, ReproError):
-            traceback.print_exc()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        _say(pipe, word | {"at": time.monotonic()})
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        while True:
-            signal.pause()
-    finally:
-        os._exit(1)
-
-
-def _meet(run: Run, meeting: Path) -> None:
-    import torch
-    from torch import distributed
-
-    card = determinism.device(run.params) == "cuda"
-    for variable in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
-        os.environ[variable] = "lo" if sys.platform == "linux" else "lo0"
-    if card:
-        torch.cuda.set_device(run.rank)
-    distributed.init_process_group(
-        "nccl" if card else "gloo", f"file://{meeting}", FOREVER, rank=run.rank, world_size=run.ranks
-    )
-
-
-def _die_with(parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
-        os._exit(1)
-
-
 def _follow(members: list[Member]) -> None:
-    """Until all have told their word. Once one has failed, or been stopped, the others are not waited for much longer:
-    they may be waiting for that one."""
+    """Wait until all have sent their message. Once one has failed, or been stopped, the others are not waited for much
+    longer: they may be waiting for that one."""
     until: float | None = None
     with selectors.DefaultSelector() as selector:
         for member in members:
@@ -179,16 +124,16 @@ def _follow(members: list[Member]) -> None:
                     selector.unregister(member.pipe)
                     if member.failed:
                         until = until or time.monotonic() + PATIENCE
-                    elif "stopped" in (member.told or {}):
+                    elif "stopped" in (member.message or {}):
                         return
 
 
 def _verdict(members: list[Member], told_to_stop: list[int]) -> dict[str, Any]:
     """What became of them all."""
     first = members[0]
-    told = first.told or {}
-    if "stopped" in told:
-        raise Stopped(told["stopped"])
+    message = first.message or {}
+    if "stopped" in message:
+        raise Stopped(message["stopped"])
     if told_to_stop and first.status == -signal.SIGTERM:  # before it could leave a checkpoint
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.raise_signal(signal.SIGTERM)
@@ -196,45 +141,39 @@ def _verdict(members: list[Member], told_to_stop: list[int]) -> dict[str, Any]:
     if failed:
         # SIGKILL never comes of another's end; whatever else does comes later than that.
         raise _error_of(min(failed, key=lambda member: (member.status != -signal.SIGKILL, member.at)), first)
-    return dict(told["result"])
+    return dict(message["result"])
 
 
 def _error_of(member: Member, first: Member) -> Exception:
     """As the worker, or a user, is to see it; a number of the system's error stays with it."""
-    error = member.told and member.told["error"]
+    error = member.message and member.message["error"]
     if not error:
         code = member.status or 0
         ended = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"left with code {code}"
-        found = RankError(f"rank {member.rank} {ended}")
-        found.__cause__ = OSError(errno.ENOMEM, "out of memory?") if code < 0 else None  # the fault of the machine
-        return found
+        killed = RankError(f"rank {member.rank} {ended}")
+        killed.__cause__ = OSError(errno.ENOMEM, "out of memory?") if code < 0 else None  # the fault of the machine
+        return killed
     if error["type"] == "StageError":
-        same = error == (first.told or {}).get("error")  # what is wrong with a config is so on every rank
+        same = error == (first.message or {}).get("error")  # what is wrong with a config is so on every rank
         return StageError(error["message"] if same else f"rank {member.rank}: {error['message']}")
-    found = RankError(f"rank {member.rank}: {error['type']}: {error['message']}")
-    found.__cause__ = OSError(error["errno"], error["message"]) if "errno" in error else None
-    return found
+    raised = RankError(f"rank {member.rank}: {error['type']}: {error['message']}")
+    raised.__cause__ = OSError(error["errno"], error["message"]) if "errno" in error else None
+    return raised
 
 
 @contextmanager
 def _passing_on(first: Member) -> Iterator[list[int]]:
     """SIGTERM and Ctrl-C to this process ask rank 0 to stop; yields the signals that have come."""
-    came: list[int] = []
+    signals: list[int] = []
 
     def pass_on(number: int, frame: object) -> None:
-        came.append(number)
+        signals.append(number)
         if first.status is None:
             os.kill(first.pid, signal.SIGTERM)
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield came
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _say(pipe: int, words: dict[str, Any]) -> None:
-    data = json.dumps(words).encode() + b"\n"
-    while data:
-        data = data[os.write(pipe, data) :]

@@ -1,13 +1,14 @@
 """Where clones and children come from and go to: the original's config, and the letters that are taken."""
 
 import contextlib
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from repro.tools.queue_access import connect, has_queue
+from repro.readers.queue_access import connect, has_queue
 
 if TYPE_CHECKING:
     from repro.scheduler.server.connection import Queue
@@ -61,7 +62,7 @@ def check(config: "Config", where: str, allow_unknown: bool = False) -> None:
 
 def submit(paths: Sequence[Path], allow_unknown: bool, as_json: bool, **options: object) -> None:
     """Put files into the queue, and say what came of it."""
-    from repro.commands.submit import report
+    from repro.commands.shared.submit_report import report
     from repro.scheduler.queue import submission as scheduler
 
     report(scheduler.submit(connect(), paths, scheduler.Change(allow_unknown=allow_unknown), **options), as_json)
@@ -69,7 +70,7 @@ def submit(paths: Sequence[Path], allow_unknown: bool, as_json: bool, **options:
 
 def submit_each(tagged: "Sequence[tuple[Path, list[str]]]", as_json: bool) -> None:
     """Put files into the queue, each with tags of its own, and say what came of it."""
-    from repro.commands.submit import report
+    from repro.commands.shared.submit_report import report
     from repro.scheduler.queue import submission as scheduler
 
     db = connect()
@@ -78,10 +79,10 @@ def submit_each(tagged: "Sequence[tuple[Path, list[str]]]", as_json: bool) -> No
 
 def run_to_the_end(db: "Queue", tagged: "Sequence[tuple[Path, list[str]]]") -> None:
     """Submit and wait; that some of them end badly is no error here."""
-    from repro.commands.wait import wait_for
+    from repro.readers.run_ends import as_they_end
     from repro.scheduler.queue import submission as scheduler
     from repro.stages.errors import RunFailed
 
     names = [scheduler.submit(db, [path], tags=tags)[-1].name for path, tags in tagged]
     with contextlib.suppress(RunFailed):
-        wait_for(db, names, quiet=True)
+        deque(as_they_end(db, names), maxlen=0)

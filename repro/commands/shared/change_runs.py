@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repro.tools import completion
+from repro.commands.shared import completion
 
 if TYPE_CHECKING:
     from repro.scheduler.runs import State
@@ -35,8 +35,8 @@ def change_runs(
     Raises:
         ReproError: a name does not exist; nothing was changed.
     """
+    from repro.readers.queue_access import connect
     from repro.scheduler.queue import queries
-    from repro.tools.queue_access import connect
     from repro.views.tables import dump
 
     db = connect()

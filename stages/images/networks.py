@@ -1,24 +1,15 @@
-"""arch -> network; and a model on disk: `model.safetensors`, which explains itself."""
+"""The architectures that a config may name as `arch`, each a function that builds a network."""
 
-import json
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from repro.stages.errors import StageError
-from repro.stages.images.stream import Stream
-from repro.stages.run import Run
 
-MODEL = "model.safetensors"
-SMALLEST = 8
-PORTION = 256
+SMALLEST = 8  # pixels of a side, for a network of convolutions
 
 Shape = tuple[int, int, int]
 Options = dict[str, Any]
@@ -131,57 +122,6 @@ def build(arch: str, shape: Shape, classes: int, params: Mapping[str, Any]) -> n
             f'got: {shape[0]} x {shape[1]}; take "mlp"'
         )
     return ARCHS[arch](shape, classes, options)
-
-
-def save(run: Run, model: nn.Module, description: Mapping[str, Any]) -> None:
-    """Create `model.safetensors`; what the model is stands as JSON in its one metadata key.
-
-    With two keys or more the order of safetensors' header, and so its bytes, would vary.
-
-    Args:
-        description: `arch`, `params` (as `resolve` gave them), `shape` (H, W, C), `classes` (names), and
-            whatever else its users need.
-    """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    metadata = {"description": json.dumps(description, sort_keys=True)}
-    with run.open(MODEL, "xb") as file:
-        file.write(to_bytes(tensors, metadata))
-
-
-def load(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The model of a run's folder, ready to be evaluated on the CPU, and its description.
-
-    Raises:
-        StageError: there is no model, or it is not one that `save` wrote.
-    """
-    path = folder / MODEL
-    if not path.is_file():
-        raise StageError(f'source "{folder.name}" holds no {MODEL}; name the config of a train stage')
-    try:
-        with safe_open(path, framework="pt") as file:
-            description = json.loads((file.metadata() or {})["description"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
-        shape, classes = tuple(description["shape"]), len(description["classes"])
-        model = build(description["arch"], shape, classes, description["params"])
-        model.load_state_dict(tensors)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise StageError(f'source "{folder.name}": {MODEL} is no model of a train stage: {reason}') from error
-    return model.eval(), description
-
-
-def answers(model: nn.Module, stream: Stream, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Logits N, classes and labels N, both on the CPU, of some of a stream's images as they are.
-
-    Always in portions of one size: another batch size could round otherwise.
-    """
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
-        portions = (indices[i : i + PORTION] for i in range(0, len(indices), PORTION))
-        found = [(model(images).cpu(), labels.cpu()) for images, labels in map(stream.plain, portions)]
-    model.train(was_training)
-    return torch.cat([logits for logits, _ in found]), torch.cat([labels for _, labels in found])
 
 
 def _convolution(inputs: int, outputs: int, stride: int = 1, size: int = 3) -> nn.Module:
