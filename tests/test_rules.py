@@ -98,7 +98,7 @@ REMOVES = ("unlink", "remove", "rmtree", "rmdir", "replace", "truncate")
 # Who may remove a file: never a result of a run that has ended.
 MAY_REMOVE = {
     "files.py": "its own unfinished copy beside a name",
-    "running/checkpoints.py": "checkpoints, which are no results",
+    "running/checkpoint_files.py": "checkpoints, which are no results",
     "running/standalone.py": "the checkpoints of a run that has ended, or whose folder is gone",
     "running/resume.py": "the files of an attempt that did not end",
 }
