@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 from repro.readers.named_configs import Reader
 from repro.scheduler.configs import comparison
 from repro.scheduler.configs.comparison import METRIC
-from repro.scheduler.queue import queries
+from repro.scheduler.queue import listing, lookup
 from repro.scheduler.queue import submission as scheduler
 from repro.scheduler.settings import Settings
 from repro.stages.errors import ReproError, StageError
@@ -92,7 +92,7 @@ def run(name: str) -> Run:
     Raises:
         ReproError: there is none of that name.
     """
-    return Run(name, queries.run(_queue(), name))
+    return Run(name, lookup.run(_queue(), name))
 
 
 def frame(where: Mapping[str, Any] | str | Sequence[str] | None = None) -> "pd.DataFrame":
@@ -104,8 +104,8 @@ def frame(where: Mapping[str, Any] | str | Sequence[str] | None = None) -> "pd.D
     """
     pandas, rows = _pandas(), list[dict[str, Any]]()
     names = [where] if isinstance(where, str) else where
-    guard = dict(where) if isinstance(where, Mapping) else queries.Only(patterns=tuple(names or ())).guard()
-    for found in queries.found(_queue(), guard, [*FACTS, "config", "metrics"]):
+    guard = dict(where) if isinstance(where, Mapping) else listing.Only(patterns=tuple(names or ())).guard()
+    for found in lookup.matching(_queue(), guard, [*FACTS, "config", "metrics"]):
         config = {f"config.{k}" if k in FACTS else k: v for k, v in found["config"].items() if k != "stage"}
         metrics = {METRIC + key: value for key, value in (found.get("metrics") or {}).items()}
         rows.append({"name": found["_id"]} | {k: found.get(k) for k in FACTS} | config | metrics)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from repro.scheduler.queue.doctor_mongodb import Check
+    from repro.scheduler.queue.doctor_report import Check
 
 COLOURS = {"ok": "green", "warning": "yellow", "error": "bold red"}
 
@@ -20,7 +20,7 @@ def doctor(as_json: bool) -> int:
     """
     from dataclasses import asdict
 
-    from repro.scheduler.queue import doctor_mongodb
+    from repro.scheduler.queue import doctor_mongodb, doctor_report
     from repro.scheduler.server.connection import connect
     from repro.scheduler.settings import Settings
     from repro.views.tables import dump
@@ -30,7 +30,7 @@ def doctor(as_json: bool) -> int:
     try:
         db = connect(settings)
     except Exception as error:
-        found, code = [doctor_mongodb.told("MongoDB", error)], 3
+        found, code = [doctor_report.failed("MongoDB", error)], 3
     else:
         with db.client:
             found, code = doctor_mongodb.queue(db, settings.store), 0

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from repro.scheduler.queue.queries import Only
+    from repro.scheduler.queue.listing import Only
+    from repro.scheduler.runs import RunDocument
     from repro.scheduler.server.connection import Queue
 
 COLUMNS = (
@@ -46,17 +47,17 @@ def status(
     as_json: bool,
 ) -> None:
     """Show the queue: running runs first, then what waits and why, then what ended, the newest first."""
-    from repro.scheduler.queue import queries
+    from repro.scheduler.queue import listing, lookup
     from repro.stages.errors import ConfigError
     from repro.tools.queue_access import connect
 
-    if wrong := [state for state in states if state not in queries.STATES]:
-        raise ConfigError(f"--state {wrong[0]}: the states are {', '.join(queries.STATES)}")
+    if wrong := [state for state in states if state not in listing.STATES]:
+        raise ConfigError(f"--state {wrong[0]}: the states are {', '.join(listing.STATES)}")
     db = connect()
-    queries.runs(
-        db, named := [name for name in names if not queries.is_pattern(name)], {"_id": 1}
+    lookup.runs(
+        db, named := [name for name in names if not lookup.is_pattern(name)], {"_id": 1}
     )  # refuses what is not there
-    only = queries.Only(states, stages, tags, names)
+    only = listing.Only(states, stages, tags, names)
     limit = max(limit, len(named))
     if watch:
         _watch(db, only, limit)
@@ -65,15 +66,15 @@ def status(
 
 
 def _once(db: "Queue", only: "Only", limit: int, as_json: bool) -> None:
-    from repro.scheduler.queue import queries
+    from repro.scheduler.queue import listing, workers
     from repro.scheduler.server.connection import server_time
     from repro.views.tables import dump, table
 
-    found = queries.listing(db, only, limit)
-    reasons, counts = queries.why_waiting(db, found), queries.counts(db)
+    found = listing.newest(db, only, limit)
+    reasons, counts = listing.why_waiting(db, found), listing.counts(db)
     if as_json:
         told = [run | {"why": reasons.get(run["_id"])} for run in found]
-        dump({"counts": counts, "shared_cards": queries.sharing(db), "runs": told})
+        dump({"counts": counts, "shared_cards": workers.sharing(db), "runs": told})
         return
     if found:
         table(COLUMNS, _rows(db, found, reasons, server_time(db)), _paint, EXPENDABLE)
@@ -102,36 +103,36 @@ def _watch(db: "Queue", only: "Only", limit: int) -> None:
 def _screen(db: "Queue", only: "Only", limit: int) -> "RenderableType":
     from rich.console import Console, Group
 
-    from repro.scheduler.queue import queries
+    from repro.scheduler.queue import listing
     from repro.scheduler.server.connection import server_time
     from repro.views.tables import grid
 
-    found, now = queries.listing(db, only, limit), server_time(db)
-    rows = _rows(db, found, queries.why_waiting(db, found), now)
-    told = f"{_summary(queries.counts(db))}   {now:%H:%M:%S} UTC, Ctrl-C leaves"
+    found, now = listing.newest(db, only, limit), server_time(db)
+    rows = _rows(db, found, listing.why_waiting(db, found), now)
+    told = f"{_summary(listing.counts(db))}   {now:%H:%M:%S} UTC, Ctrl-C leaves"
     return Group(told, *_warnings(db), "", grid(COLUMNS, rows, Console().width, _paint, EXPENDABLE))
 
 
 def _warnings(db: "Queue") -> list[str]:
-    from repro.scheduler.queue import queries
+    from repro.scheduler.queue import workers
     from repro.scheduler.queue.workers import describe_sharing
 
-    return [f"warning: {describe_sharing(shared)}"] if (shared := queries.sharing(db)) else []
+    return [f"warning: {describe_sharing(shared)}"] if (shared := workers.sharing(db)) else []
 
 
 def _summary(counts: dict[str, int]) -> str:
     return ", ".join(f"{n} {state}" for state, n in counts.items()) or "the queue is empty"
 
 
-def _rows(db: "Queue", found: Sequence[dict[str, Any]], reasons: dict[str, str], now: "datetime") -> list[list[str]]:
-    from repro.scheduler.queue import queries
+def _rows(db: "Queue", runs: "Sequence[RunDocument]", reasons: dict[str, str], now: "datetime") -> list[list[str]]:
+    from repro.scheduler.queue import workers
 
-    busy = any("cards" in run for run in found)
-    workers = {worker["_id"]: worker for worker in queries.live_workers(db)} if busy else {}
-    return [_row(run, workers, reasons, now) for run in found]
+    busy = any("cards" in run for run in runs)
+    alive = {worker["_id"]: worker for worker in workers.live(db)} if busy else {}
+    return [_row(run, alive, reasons, now) for run in runs]
 
 
-def _row(run: dict[str, Any], workers: dict[str, Any], reasons: dict[str, str], now: "datetime") -> list[str]:
+def _row(run: "RunDocument", workers: dict[str, Any], reasons: dict[str, str], now: "datetime") -> list[str]:
     from repro.views.tables import duration, load, speed
 
     used = run.get("telemetry", {})
@@ -160,12 +161,12 @@ def _cards(used: Sequence[str], worker: dict[str, Any]) -> str:
     return ",".join(str(numbers.get(card, card[:12])) for card in used)
 
 
-def _progress(run: dict[str, Any]) -> str:
+def _progress(run: "RunDocument") -> str:
     progress = run.get("progress")
     return f"{progress['step']}/{progress['total']}" if progress else ""
 
 
-def _eta(run: dict[str, Any], now: "datetime") -> str:
+def _eta(run: "RunDocument", now: "datetime") -> str:
     """How long it still takes at the pace of this attempt so far."""
     from repro.views.tables import duration
 
@@ -189,7 +190,7 @@ def _paint(column: str, cell: str) -> Any:
     return Text.assemble(("━" * done, "cyan"), ("━" * (BAR - done), "bright_black"), f" {cell}")
 
 
-def _result(run: dict[str, Any]) -> str:
+def _result(run: "RunDocument") -> str:
     """The one-line reason of a failure, or the first figures of a result."""
     if error := run.get("error"):
         return f"{error['type']}: {error['message']}".splitlines()[0][:100]

@@ -10,7 +10,7 @@ from repro.tools import completion
 
 if TYPE_CHECKING:
     from repro.scheduler.queue.submission import Submitted
-    from repro.scheduler.server.connection import Document
+    from repro.scheduler.runs import RunDocument
 
 
 @click.command(epilog="Example: repro submit configs/model.json --set lr=1e-3 --wait")
@@ -93,7 +93,7 @@ def _tell_of_changes(stages: set[str]) -> None:
         )
 
 
-def _would_be(equal: "Document | None") -> str:
+def _would_be(equal: "RunDocument | None") -> str:
     return f"would be done at once, equal to {equal['_id']}" if equal else "would be inserted"
 
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from repro.scheduler.server.connection import Document, Queue
-    from repro.worker.store.store import Store
+    from repro.scheduler.runs import RunDocument, Verdict
+    from repro.scheduler.server.connection import Queue
 
 LEVELS = ("identical", "equal", "close")
 
@@ -30,7 +30,7 @@ def verify(names: tuple[str, ...], everything: bool, stage: str | None, as_json:
     Reruns go through the ordinary queue, after all else, on the inputs that were read then. The verdict is kept
     on the original, whose result stays as it is. Exit 1 if a result is worse than the level asked for.
     """
-    from repro.scheduler.queue import queries
+    from repro.scheduler.queue import lookup
     from repro.tools.queue_access import connect
 
     chosen = bool(names or everything or stage or options["sample"])
@@ -39,7 +39,7 @@ def verify(names: tuple[str, ...], everything: bool, stage: str | None, as_json:
     if names and everything:
         raise click.UsageError("names or --all, not both")
     db = connect()
-    queries.runs(db, names)  # refuses names that do not exist
+    lookup.runs(db, names)  # refuses names that do not exist
     if options["defaults"]:
         return _drifts(db, names, stage, as_json)
     return _rerun(db, names, stage, as_json, **options)
@@ -49,18 +49,18 @@ def _drifts(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: boo
     from repro.views.tables import dump
     from repro.worker.audit import default_drift
 
-    found = default_drift.drifts(db, names, stage)
+    drifts = default_drift.drifts(db, names, stage)
     if as_json:
-        dump([one.as_dict() for one in found])
-    for one in () if as_json else found:
-        click.echo(str(one), err=one.harmless)
-    bad = sum(not one.harmless for one in found)
-    click.echo(f"{bad} drifted, {len(found) - bad} to note" if found else "no default has drifted", err=True)
+        dump([drift.as_dict() for drift in drifts])
+    for drift in () if as_json else drifts:
+        click.echo(str(drift), err=drift.harmless)
+    bad = sum(not drift.harmless for drift in drifts)
+    click.echo(f"{bad} drifted, {len(drifts) - bad} to note" if drifts else "no default has drifted", err=True)
     return int(bad > 0)
 
 
 def _rerun(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool, **options: Any) -> int:
-    from repro.scheduler.queue import workers
+    from repro.scheduler.queue import audits, workers
     from repro.scheduler.queue.submission import submitter
     from repro.scheduler.settings import Settings
     from repro.stages.errors import StageError
@@ -73,7 +73,7 @@ def _rerun(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool
     workers.check_store(db, settings.store)
     store = Store.open(settings.store, settings.home)
     if options["collect"]:
-        names_of_reruns = reruns.unjudged(db)
+        names_of_reruns = audits.reruns_without_verdict(db)
     else:
         names_of_reruns = reruns.start(db, store, reruns.choose(db, names, stage, options["sample"]), submitter())
     if options["no_wait"]:
@@ -82,20 +82,20 @@ def _rerun(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool
         return 0
     verdicts, bad = [], 0
     within = Tolerance(options["rtol"], options["atol"])
-    for original, rerun in reruns.follow(db, names_of_reruns, _alone):
+    for original, rerun in reruns.follow(db, names_of_reruns, _warn_no_worker):
         if rerun["state"] == "cancelled":
             click.echo(f"{original['_id']}: its rerun was cancelled", err=True)
             bad += 1
             continue
         try:
-            found = _judged(db, store, original, rerun, within)
+            verdict = reruns.judge(db, store, original, rerun, within)
         except StageError as error:
             click.echo(f"{original['_id']}: can't be compared: {error}", err=True)
             bad += 1
             continue
-        verdicts.append({"name": original["_id"]} | found)
-        bad += _is_worse(found, options["level"])
-        for line in () if as_json else lines(original, found):
+        verdicts.append({"name": original["_id"], **verdict})
+        bad += reruns.is_verdict_worse(verdict, options["level"])
+        for line in () if as_json else lines(original, verdict):
             click.echo(line)
     if as_json:
         dump(verdicts)
@@ -103,35 +103,11 @@ def _rerun(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool
     return int(bad > 0)
 
 
-def _alone() -> None:
+def _warn_no_worker() -> None:
     click.echo("no worker is alive: start one with repro worker; waiting", err=True)
 
 
-def _judged(db: "Queue", store: "Store", original: "Document", rerun: "Document", within: Any) -> "Document":
-    """Compare a rerun that has ended, and keep the verdict on its original."""
-    from pathlib import Path
-    from tempfile import TemporaryDirectory
-
-    from repro.scheduler import runs
-    from repro.worker.audit.result_comparison import compare, verdict
-
-    findings = []
-    if rerun["state"] == "verified":
-        with TemporaryDirectory() as folder:
-            findings = compare(store, original, rerun, Path(folder), within)
-    found = verdict(original, rerun, findings)
-    runs.judge(db, original["_id"], found)
-    return found
-
-
-def _is_worse(verdict: "Document", level: str | None) -> bool:
-    from repro.worker.audit.result_comparison import Level
-
-    asked = level or ("identical" if verdict["same_hardware"] else "close")
-    return Level[verdict["level"].upper()] > Level[asked.upper()]
-
-
-def lines(original: "Document", verdict: "Document") -> list[str]:
+def lines(original: "RunDocument", verdict: "Verdict") -> list[str]:
     """A verdict for people: the level, what differs, and what differs between then and now."""
     then, now = original.get("environment") or {}, verdict["environment"]
     name, level = original["_id"], verdict["level"]
@@ -143,14 +119,14 @@ def lines(original: "Document", verdict: "Document") -> list[str]:
         if then.get(key) != now.get(key)
     ]
     same = f"commit {_short(now['commit'])}" if now.get("commit") else "the same environment"
-    found = [f"{name}: {level} ({verdict['outputs']} outputs; {', '.join(changed) or same})"]
-    return found + [f"  {_file(one)}" for one in verdict["worst"]]
+    first = f"{name}: {level} ({verdict['outputs']} outputs; {', '.join(changed) or same})"
+    return [first, *(f"  {_file(finding)}" for finding in verdict["worst"])]
 
 
-def _file(one: "Document") -> str:
+def _file(finding: dict[str, Any]) -> str:
     from repro.worker.audit.result_comparison import Finding, Level
 
-    return str(Finding(**one | {"level": Level[one["level"].upper()]}))
+    return str(Finding(**finding | {"level": Level[finding["level"].upper()]}))
 
 
 def _short(value: Any) -> str:

@@ -1,11 +1,14 @@
 """`repro wait`: until runs have ended."""
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from repro.tools import completion
+
+if TYPE_CHECKING:
+    from repro.scheduler.runs import RunDocument
 
 POLL = 0.3  # seconds
 
@@ -26,17 +29,17 @@ def wait_for(db: Any, names: list[str], timeout: float | None = None, quiet: boo
     Raises:
         RunFailed: one of them did not end well, can never start, or did not end in time.
     """
-    from repro.scheduler.queue import queries
+    from repro.scheduler.queue import lineage, lookup
     from repro.stages.errors import RunFailed
 
-    queries.runs(db, names)  # refuses names that do not exist
+    lookup.runs(db, names)  # refuses names that do not exist
     give_up = time.monotonic() + timeout if timeout is not None else None
     waiting, bad = list(names), []
     while waiting:
-        still = queries.unfinished(db, waiting) | queries.blocked(db, waiting)
+        still = lookup.unfinished(db, waiting) | lineage.blocked(db, waiting)
         for name in [name for name in waiting if still.get(name) not in ("waiting", "pending", "running")]:
             waiting.remove(name)
-            bad += [] if _ended_well(queries.run(db, name), quiet) else [name]
+            bad += [] if _ended_well(lookup.run(db, name), quiet) else [name]
         if give_up is not None and time.monotonic() > give_up and waiting:
             raise RunFailed(f"still not ended after {timeout:g} s: {', '.join(waiting)}")
         if waiting:
@@ -45,7 +48,7 @@ def wait_for(db: Any, names: list[str], timeout: float | None = None, quiet: boo
         raise RunFailed(f"did not end well: {', '.join(bad)}; see repro show {bad[0]}")
 
 
-def _ended_well(run: dict[str, Any], quiet: bool) -> bool:
+def _ended_well(run: "RunDocument", quiet: bool) -> bool:
     from repro.views.tables import place
 
     if not quiet:

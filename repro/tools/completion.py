@@ -12,11 +12,11 @@ MOST = 100  # names
 def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Runs of the queue; starts no server for it."""
     with contextlib.suppress(Exception):  # a Tab must not fill the line with an error
-        from repro.scheduler.queue import queries
+        from repro.scheduler.queue import lookup
         from repro.tools.queue_access import connect, has_queue
 
         if has_queue():
-            return [CompletionItem(name) for name in queries.beginning(connect(), incomplete, MOST)]
+            return [CompletionItem(name) for name in lookup.beginning(connect(), incomplete, MOST)]
     return []
 
 

@@ -19,7 +19,7 @@ from repro.views.tables import load, place, speed
 RAW_FILES = "files.csv"  # where a dataset lists the raw files that it was made of, if its config asks for that
 SHOWN = 10  # of the raw files
 
-Run = dict[str, Any]
+Run = Mapping[str, Any]
 
 
 def lines(run: Run, line: Mapping[str, Run]) -> list[str]:
@@ -64,7 +64,7 @@ def _is_run(folder: Path) -> bool:
 def _read(folder: Path) -> Run:
     mark = folder / MANIFEST
     try:
-        found: Run = json.loads(mark.read_bytes())
+        found: dict[str, Any] = json.loads(mark.read_bytes())
         config, sources = found["config"], found["sources"]
         run = found | {"_id": found["name"], "stage": config["stage"], "state": "done", "location": str(folder)}
         unread = sorted(config.keys() - found["params"].keys() - configs.RESERVED.keys())

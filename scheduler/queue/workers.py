@@ -1,4 +1,4 @@
-"""What all workers share: the store's root, fixed at first use, and the list of who is alive."""
+"""What all workers share: the store's root, fixed at first use, and the list of who is alive with what."""
 
 import os
 import socket
@@ -10,6 +10,8 @@ from pymongo import IndexModel, ReturnDocument
 from repro.scheduler.server import connection
 from repro.scheduler.server.connection import Document, Queue
 from repro.stages.errors import ReproError
+
+SILENT = 120  # seconds after which a worker does not count as alive
 
 
 def fix_store(db: Queue, url: str, creates_once: bool) -> None:
@@ -79,10 +81,10 @@ def announce(
     }
     has = {name: {"$literal": value} for name, value in facts.items()}
     update = [{"$set": has | {"seen_at": "$$NOW", "expires_at": {"$add": ["$$NOW", round(lease * 1000)]}}}]
-    found: Document | None = db.workers.find_one_and_update(
+    announced: Document | None = db.workers.find_one_and_update(
         {"_id": worker}, update, upsert=True, return_document=ReturnDocument.AFTER
     )
-    return bool(found and found.get("drain"))
+    return bool(announced and announced.get("drain"))
 
 
 def size(db: Queue) -> int:
@@ -90,10 +92,38 @@ def size(db: Queue) -> int:
     return db.workers.estimated_document_count()
 
 
+def live(db: Queue) -> list[Document]:
+    """Those that have been heard of lately, by the server's clock."""
+    return list(db.workers.find(_HEARD_LATELY))
+
+
+def is_any_alive(db: Queue) -> bool:
+    """Whether a worker has been heard of lately."""
+    return db.workers.find_one(_HEARD_LATELY, {"_id": 1}) is not None
+
+
+_HEARD_LATELY = {"$expr": {"$gt": ["$seen_at", {"$subtract": ["$$NOW", SILENT * 1000]}]}}
+
+
+def sharing(db: Queue, cards: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """GPU -> the workers that were given it, of those that more than one live worker has.
+
+    A GPU's UUID is one in the world, so machines and containers need not be told apart.
+    """
+    guard: Document = {"$expr": {"$gt": ["$expires_at", "$$NOW"]}}
+    if cards is not None:
+        guard["cards"] = {"$in": list(cards)}
+    users: dict[str, list[str]] = {}
+    for worker in db.workers.find(guard, {"cards": 1, "among": 1}).sort("_id"):
+        for card in () if is_gone(worker) else worker["cards"]:
+            users.setdefault(card, []).append(worker["_id"])
+    return {card: names for card, names in users.items() if len(names) > 1 and (cards is None or card in cards)}
+
+
 def is_gone(worker: Document) -> bool:
     """Whether a worker of this machine, or of this container, has no process any more.
 
-    Its document outlives it by the length of its lease; who is started again is not to be told of himself.
+    Its document outlives it by the length of its lease; a worker that is started again must not be warned of itself.
     """
     host, _, pid = str(worker["_id"]).rpartition(":")
     if (host, worker.get("among")) != (socket.gethostname(), _processes()):
@@ -115,8 +145,8 @@ def _processes() -> str:
 
 def describe_sharing(shared: Mapping[str, Sequence[str]]) -> str:
     """One line about cards that several workers were given."""
-    told = "; ".join(f"{card} by {' and '.join(names)}" for card, names in shared.items())
-    return f"a card is used by two workers: {told}; start them with other --gpus, or one with --per-gpu"
+    pairs = "; ".join(f"{card} by {' and '.join(names)}" for card, names in shared.items())
+    return f"a card is used by two workers: {pairs}; start them with other --gpus, or one with --per-gpu"
 
 
 def drain(db: Queue, workers: Sequence[str]) -> None:
@@ -132,4 +162,5 @@ def drain(db: Queue, workers: Sequence[str]) -> None:
 
 
 def depart(db: Queue, worker: str) -> None:
+    """Say that a worker has left."""
     db.workers.delete_one({"_id": worker})
