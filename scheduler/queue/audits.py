@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from repro.scheduler.runs import RunDocument, State, collection
+from repro.scheduler.runs import RunDocument, State
+from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Document, Queue
 
 
@@ -49,7 +50,7 @@ def reruns_without_verdict(db: Queue) -> list[str]:
 
 def values_read(db: Queue, names: Sequence[str] = (), stage: str | None = None) -> Iterator[Document]:
     """One group for every value of every key that done runs have read: `_id` with stage, key, default and value, the
-    number of `runs`, and an `example`.
+    `count` of runs, and an `example`.
 
     MongoDB does the counting, in one aggregation. A group's key holds the type too, for to MongoDB 1 is 1.0. What a
     config itself said is not a default: its values need not be told apart.
@@ -66,7 +67,7 @@ def values_read(db: Queue, names: Sequence[str] = (), stage: str | None = None) 
         {
             "$group": {
                 "_id": same | {"value": "$value", "kind": kind},
-                "runs": {"$sum": 1},
+                "count": {"$sum": 1},
                 "example": {"$min": "$_id"},
             }
         },

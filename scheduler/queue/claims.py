@@ -6,7 +6,8 @@ The claim itself is a transition: `runs.claim`.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from repro.scheduler.runs import CLAIM_ORDER, RunDocument, State, claimable, collection
+from repro.scheduler.runs import CLAIM_ORDER, RunDocument, State, claimable
+from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Queue
 
 NEWS_MS = 2000  # how long the server holds a question for news that it has no answer to

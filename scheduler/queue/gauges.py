@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from repro.scheduler.queue import listing, workers
-from repro.scheduler.runs import State, collection
+from repro.scheduler.runs import State
+from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Document, Queue, server_time
 
 FIRST = 10_000  # pending runs that are told apart by their stage; for that each must be read

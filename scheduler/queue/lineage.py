@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from repro.scheduler.queue import lookup
-from repro.scheduler.runs import LIVE, RunDocument, State, collection
+from repro.scheduler.runs import LIVE, RunDocument, State
+from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Document, Queue
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from repro.scheduler.queue import claims, lookup, workers
 from repro.scheduler.queue.waiting import Facts, reason
-from repro.scheduler.runs import FINAL, RunDocument, State, collection
+from repro.scheduler.runs import FINAL, RunDocument, State
+from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Document, Queue, server_time
 
 STATES = [state.value for state in State]
@@ -75,8 +76,7 @@ def why_waiting(db: Queue, runs: Iterable[RunDocument]) -> dict[str, str]:
     if not waiting:
         return {}
     sources = list({source for run in waiting for source in run["waiting_for"]})
-    found = collection(db).find({"_id": {"$in": sources}}, {"state": 1}) if sources else ()
-    states = {source["_id"]: source["state"] for source in found}
+    states = lookup.states(db, sources) if sources else {}
     needs = {run["gpus"] for run in waiting if run["state"] == State.PENDING}
     first = {gpus: run["_id"] for gpus in needs if (run := claims.first_in_line(db, [gpus]))}
     facts = Facts(server_time(db), states, workers.live(db), first)

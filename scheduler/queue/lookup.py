@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from repro.scheduler.runs import FINAL, RESULT, RunDocument, State, collection
+from repro.scheduler.runs import FINAL, RESULT, RunDocument, State
+from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Queue
 from repro.stages.errors import ReproError
 
@@ -78,6 +79,11 @@ def lettered(db: Queue, base: str) -> dict[str, str]:
     """Name -> fingerprint of `base` and of everything that is `base` with letters behind it."""
     guard = {"_id": {"$regex": f"^{re.escape(base)}[a-z]*$"}}
     return {run["_id"]: run["fingerprint"] for run in collection(db).find(guard, {"fingerprint": 1})}
+
+
+def states(db: Queue, names: Sequence[str]) -> dict[str, str]:
+    """Name -> state of those of the runs that exist."""
+    return {run["_id"]: run["state"] for run in collection(db).find({"_id": {"$in": list(names)}}, {"state": 1})}
 
 
 def unfinished(db: Queue, names: Sequence[str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ SILENT = 120  # seconds after which a worker does not count as alive
 def fix_store(db: Queue, url: str, creates_once: bool) -> None:
     """Keep the store's root with the queue: the first worker sets it, all others must have the same.
 
-    `creates_once` says whether the store refuses a name that is taken, as a probe of it found.
+    `creates_once` says whether the store refuses a name that is taken, as a probe of it has shown.
 
     Raises:
         ReproError: the queue's results lie elsewhere.

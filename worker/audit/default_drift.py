@@ -57,7 +57,7 @@ def drifts(db: Queue, names: Sequence[str] = (), stage: str | None = None) -> li
         today = stages[name]
         if isinstance(today, ConfigError):
             if group["_id"]["key"] == "stage":  # which every run reads: said once
-                drifted.append(Drift(name, "", False, None, str(today), group["runs"], group["example"]))
+                drifted.append(Drift(name, "", False, None, str(today), group["count"], group["example"]))
         elif drift := _drift(group, today):
             drifted.append(drift)
     return sorted(drifted, key=lambda d: (d.harmless, d.stage, d.key, _shown(d.was)))
@@ -76,7 +76,7 @@ def _drift(group: Document, today: Mapping[str, Sequence[Any]]) -> Drift | None:
     defaults = today.get(key, ())
 
     def drift(text: str, harmless: bool = False) -> Drift:
-        return Drift(stage, key, default, was, text, group["runs"], group["example"], harmless)
+        return Drift(stage, key, default, was, text, group["count"], group["example"], harmless)
 
     if not defaults:
         if key in configs.RESERVED:
