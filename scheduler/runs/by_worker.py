@@ -127,12 +127,12 @@ def reserve(db: Queue, name: str, worker: str, seconds: float) -> bool:
 def renew(db: Queue, name: str, token: str, lease: float, news: Mapping[str, Any] | None = None) -> bool:
     """running -> running while the token is still its own; False means that the run belongs to somebody else.
 
-    `news` is what the attempt has to tell so far: its `cards`, `progress`, `telemetry`, `log_tail`; and its newest
-    `checkpoint`, which outlives it: the next attempt goes on from there, or from a newer one of which no document was
-    told.
+    `news` is what is known of the attempt so far: its `cards`, `progress`, `telemetry`, `log_tail`; and its newest
+    `checkpoint`, which outlives the attempt: the next one goes on from there, or from a newer checkpoint that is in
+    the store but in no document.
 
-    It gives up after a third of the lease, so that the next one may go another way: a server that was stopped, or a
-    broken network, may leave a reply out for as long as it likes.
+    It gives up after a third of the lease, so that the next renewal may take another connection: from a server that
+    was stopped, or over a broken network, a reply may never come.
     """
     update: Pipeline = [{"$set": {"lease.expires_at": later(lease)} | literals(news or {})}]
     with pymongo.timeout(max(1.0, lease / 3)):
@@ -227,7 +227,7 @@ def _held_by(name: str, token: str) -> Document:
 
 
 def _last_checkpoint(checkpoint: Document | None) -> Document:
-    """What no heartbeat may have told yet."""
+    """The newest checkpoint, which no heartbeat may have written yet."""
     return literals({"checkpoint": checkpoint} if checkpoint else {})
 
 
