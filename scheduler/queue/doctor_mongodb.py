@@ -48,7 +48,7 @@ def queue(db: Queue, store: str) -> list[Check]:
         attempt("roles", roles, db),
         attempt("indexes", indexes, db),
         attempt("store root", store_root, db, store),
-        attempt("cards", cards, db),
+        attempt("cards", shared_gpus, db),
     ]
 
 
@@ -114,7 +114,7 @@ def _removed(db: Queue) -> bool:
 
 
 def clock(db: Queue) -> Check:
-    """The sample with the shortest way to the server and back is the most exact one."""
+    """How far the clocks are apart; the sample with the shortest way to the server and back is the most exact."""
     samples = [_sample(db) for _ in range(CLOCK_SAMPLES)]
     return judge_clock(*min(samples, key=lambda sample: sample[1]))
 
@@ -231,8 +231,8 @@ def store_root(db: Queue, url: str) -> Check:
     )
 
 
-def cards(db: Queue) -> Check:
-    """That no two workers were given one card."""
+def shared_gpus(db: Queue) -> Check:
+    """That no two workers were given one GPU."""
     shared = workers.sharing(db)
     if not shared:
         return ok("cards", "none is used by two workers")

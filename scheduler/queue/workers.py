@@ -55,14 +55,14 @@ def create_indexes(db: Queue) -> None:
 
 
 def name_here() -> str:
-    """Of a worker that is this process: machine and process id."""
+    """The name of a worker that is this process: machine and process id."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def announce(
     db: Queue,
     worker: str,
-    cards: Sequence[str],
+    gpus: Sequence[str],
     cpus: int,
     lease: float = 30,
     numbers: Sequence[int] = (),
@@ -70,10 +70,10 @@ def announce(
 ) -> bool:
     """Say, or say again, that a worker is alive and what it has; True if somebody asked it to drain.
 
-    `numbers`: what its user calls the cards by; `avoided`: those on which somebody else computes now.
+    `gpus`: their UUIDs; `numbers`: by which its user knows them; `avoided`: those on which somebody else computes now.
     """
     facts = {
-        "cards": list(cards),
+        "cards": list(gpus),
         "numbers": list(numbers),
         "avoided": list(avoided),
         "cpus": cpus,
@@ -88,7 +88,7 @@ def announce(
 
 
 def size(db: Queue) -> int:
-    """About how many workers are alive: a figure that the server has at hand, and is slow to take the dead from."""
+    """About how many workers are alive: a figure that the server has at hand; it counts the dead for a while."""
     return db.workers.estimated_document_count()
 
 
@@ -105,19 +105,19 @@ def is_any_alive(db: Queue) -> bool:
 _HEARD_LATELY = {"$expr": {"$gt": ["$seen_at", {"$subtract": ["$$NOW", SILENT * 1000]}]}}
 
 
-def sharing(db: Queue, cards: Sequence[str] | None = None) -> dict[str, list[str]]:
+def sharing(db: Queue, gpus: Sequence[str] | None = None) -> dict[str, list[str]]:
     """GPU -> the workers that were given it, of those that more than one live worker has.
 
     A GPU's UUID is one in the world, so machines and containers need not be told apart.
     """
     guard: Document = {"$expr": {"$gt": ["$expires_at", "$$NOW"]}}
-    if cards is not None:
-        guard["cards"] = {"$in": list(cards)}
+    if gpus is not None:
+        guard["cards"] = {"$in": list(gpus)}
     users: dict[str, list[str]] = {}
     for worker in db.workers.find(guard, {"cards": 1, "among": 1}).sort("_id"):
-        for card in () if is_gone(worker) else worker["cards"]:
-            users.setdefault(card, []).append(worker["_id"])
-    return {card: names for card, names in users.items() if len(names) > 1 and (cards is None or card in cards)}
+        for gpu in () if is_gone(worker) else worker["cards"]:
+            users.setdefault(gpu, []).append(worker["_id"])
+    return {gpu: names for gpu, names in users.items() if len(names) > 1 and (gpus is None or gpu in gpus)}
 
 
 def is_gone(worker: Document) -> bool:
@@ -136,7 +136,7 @@ def is_gone(worker: Document) -> bool:
 
 
 def _processes() -> str:
-    """Among which processes this one's id is its own: those of a machine, or of a container; empty if unknown."""
+    """The machine or container in which process ids are unique, by its process namespace; empty if unknown."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -144,8 +144,8 @@ def _processes() -> str:
 
 
 def describe_sharing(shared: Mapping[str, Sequence[str]]) -> str:
-    """One line about cards that several workers were given."""
-    pairs = "; ".join(f"{card} by {' and '.join(names)}" for card, names in shared.items())
+    """One line about GPUs that several workers were given."""
+    pairs = "; ".join(f"{gpu} by {' and '.join(names)}" for gpu, names in shared.items())
     return f"a card is used by two workers: {pairs}; start them with other --gpus, or one with --per-gpu"
 
 

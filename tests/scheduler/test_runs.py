@@ -92,15 +92,15 @@ def test_claims_go_by_priority_then_age_then_order_of_submission(db):
     assert [claim(db)["_id"] for _ in range(4)] == ["urgent", "b", "a", "c"]
 
 
-def test_a_draw_takes_any_of_about_the_first_of_a_priority(db):
+def test_a_claim_spread_takes_any_of_about_the_first_of_a_priority(db):
     runs.submit(db, [runs.document(f"r{i:02}", {"stage": "train"}, str(i), [], []) for i in range(60)])
-    drawn = [runs.claim(db, "w", (0,), 30, spread=ClaimSpread(0, among=4))["_id"] for _ in range(60)]
-    assert sorted(drawn) == [f"r{i:02}" for i in range(60)]
-    assert drawn != sorted(drawn)  # by chance once in 4 ** 59
+    claimed = [runs.claim(db, "w", (0,), 30, spread=ClaimSpread(0, among=4))["_id"] for _ in range(60)]
+    assert sorted(claimed) == [f"r{i:02}" for i in range(60)]
+    assert claimed != sorted(claimed)  # by chance once in 4 ** 59
 
 
 @pytest.mark.parametrize("last", [9, 5, 0])
-def test_a_draw_respects_priority_whatever_was_claimed_last(db, last):
+def test_a_claim_spread_respects_priority_whatever_was_claimed_last(db, last):
     for priority in (0, 5, 9):
         for i in range(3):
             add(db, f"p{priority}-{i}", priority=priority)
@@ -110,12 +110,12 @@ def test_a_draw_respects_priority_whatever_was_claimed_last(db, last):
 
 
 @pytest.mark.parametrize("unfit", [{"held": True}, {"gpus": 2}, {"not_before": datetime(2999, 1, 1, tzinfo=UTC)}])
-def test_a_draw_passes_over_what_may_not_start(db, unfit):
+def test_a_claim_spread_passes_over_what_may_not_start(db, unfit):
     add(db, "first", **unfit)
     assert runs.claim(db, "w", (0,), 30, spread=ClaimSpread(0, among=1)) is None
 
 
-def test_forty_drawing_claimers_of_eighty_runs_claim_each_once(db):
+def test_forty_claimers_with_a_spread_of_eighty_runs_claim_each_once(db):
     runs.submit(db, [runs.document(f"r{i}", {"stage": "train"}, str(i), [], []) for i in range(80)])
     barrier = threading.Barrier(40)
 
@@ -313,7 +313,7 @@ def test_a_dead_workers_run_is_claimable_at_once_although_the_servers_clock_went
     assert claim(db)["_id"] == name
 
 
-def test_what_a_submitter_puts_off_stays_put_off(db):
+def test_a_not_before_of_the_submitter_is_not_shortened(db):
     add(db, not_before=datetime(2999, 1, 1, tzinfo=UTC))
     assert runs.shorten_waits(db, 30) == 0
 

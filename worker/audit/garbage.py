@@ -1,11 +1,12 @@
 """What a store and a home hold that nothing needs, and its removal.
 
-Of checkpoints those of a folder that is complete are dead, and in any folder those that two newer whole ones have made
-useless. Where a run may still go on from one, its document names it or its history the attempt, and the folder stays.
+A checkpoint is dead if the folder that it lies in is complete, or if two newer whole ones lie in that folder. As long
+as a run may go on from a checkpoint, the folder stays: the run's document names the checkpoint, or its history the
+attempt.
 
-Never removed, whatever its age: a folder that a document or another run's manifest names anywhere, the attempt
-that a run is running in, and what this queue knows nothing of: a folder of a run without a document, or of
-another computation than the document's. Those may be another queue's, or all that a lost database has left.
+Never removed, whatever its age: a folder that a document or the manifest of another run names; the folder of the
+attempt that a run is running in; and what this queue knows nothing of: a folder of a run without a document, or of
+another computation than the document's. Those may belong to another queue, or be all that is left of a lost database.
 
 Why a check right before the removal is enough: a folder is made after the claim whose token it is named after.
 When its run's document does not hold that token any more, no transition can name the folder again; `restore`
@@ -64,13 +65,13 @@ class Collector:
     def plan(self) -> list[Leftover]:
         """What nothing needs. Folders are listed before documents are read: what comes later is in neither."""
         attempts, uploads = self.store.attempts(), self.store.objects.unfinished()
-        works = [f"file://{path}" for path in attempt_folders(self.home / WORK)]
+        work_folders = [f"file://{path}" for path in attempt_folders(self.home / WORK)]
         self._named = {}
         for mark in self.store.marks(attempts):
             if isinstance(mark, Mark):
                 self._note(mark.location, _parsed(mark))
         known = {document["_id"]: self._known(document) for document in audits.references(self.db)}
-        judged = [self._judge(location, known.get(_run_of(location))) for location in attempts + works]
+        judged = [self._judge(location, known.get(_run_of(location))) for location in attempts + work_folders]
         judged += [self._judge_upload(upload, known.get(_run_of(self._folder_of(upload)))) for upload in uploads]
         gone = {leftover.location for leftover in judged if leftover and not leftover.kept}
         judged += self._dead_checkpoints([location for location in attempts if location not in gone])
@@ -89,7 +90,7 @@ class Collector:
         return [leftover for leftover in planned if not leftover.kept and self._remove(leftover)]
 
     def _dead_checkpoints(self, attempts: list[str]) -> list[Leftover]:
-        """Those of folders that stay."""
+        """The dead checkpoints in folders that stay."""
         with ThreadPoolExecutor(MANY) as threads:
             listed = zip(attempts, threads.map(self.store.contents, attempts), strict=True)
             return [dead for location, contents in listed for dead in self._dead_in(location, contents)]
@@ -104,7 +105,7 @@ class Collector:
                 yield Leftover(place, sum(part.size for part in parts), age, why, checkpoint=True)
 
     def _remove_checkpoint(self, leftover: Leftover) -> bool:
-        """What was dead stays dead: only newer ones join a folder."""
+        """A dead checkpoint stays dead: only newer ones are added to a folder."""
         checkpoint_store.remove(self.store, leftover.location)
         return True
 
@@ -128,7 +129,7 @@ class Collector:
         return True
 
     def _remove_object(self, leftover: Leftover) -> bool:
-        """No document names these; that an upload's run does not hold its token any more never changes back."""
+        """No second look is needed: no document names these, and a run never gets an earlier token back."""
         if leftover.upload:
             self.store.objects.abort([leftover.upload])
         else:
