@@ -12,6 +12,7 @@ from repro.scheduler.server.connection import Document, Queue
 from repro.stages.errors import ReproError
 
 SILENT = 120  # seconds after which a worker does not count as alive
+HEARD_LATELY = {"$expr": {"$gt": ["$seen_at", {"$subtract": ["$$NOW", SILENT * 1000]}]}}
 
 
 def fix_store(db: Queue, url: str, creates_once: bool) -> None:
@@ -94,15 +95,12 @@ def size(db: Queue) -> int:
 
 def live(db: Queue) -> list[Document]:
     """Those that have been heard of lately, by the server's clock."""
-    return list(db.workers.find(_HEARD_LATELY))
+    return list(db.workers.find(HEARD_LATELY))
 
 
 def is_any_alive(db: Queue) -> bool:
     """Whether a worker has been heard of lately."""
-    return db.workers.find_one(_HEARD_LATELY, {"_id": 1}) is not None
-
-
-_HEARD_LATELY = {"$expr": {"$gt": ["$seen_at", {"$subtract": ["$$NOW", SILENT * 1000]}]}}
+    return db.workers.find_one(HEARD_LATELY, {"_id": 1}) is not None
 
 
 def sharing(db: Queue, gpus: Sequence[str] | None = None) -> dict[str, list[str]]:
