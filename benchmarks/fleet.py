@@ -27,7 +27,7 @@ from pymongo import MongoClient
 from benchmarks.noop import spent
 from repro.scheduler import runs
 from repro.scheduler.live import log_pieces, points
-from repro.scheduler.queue import queries
+from repro.scheduler.queue import claims, lineage
 from repro.scheduler.queue.workers import announce, size
 from repro.scheduler.queue.workers import create_indexes as create_worker_indexes
 from repro.scheduler.server import embedded
@@ -70,7 +70,7 @@ class Simulated:
     def heal(self) -> None:
         runs.shorten_waits(self.db, LEASE)
         runs.expire(self.db)
-        runs.release_children(self.db, queries.ready_sources(self.db))
+        runs.release_children(self.db, lineage.ready_sources(self.db))
 
     def poll(self) -> None:
         if found := runs.claim(self.db, self.name, (0,), LEASE):
@@ -174,7 +174,7 @@ def listening(db: Any) -> Iterator[list[float]]:
     over = threading.Event()
 
     def follow() -> None:
-        for _ in queries.pending_news(db, over.is_set):
+        for _ in claims.pending_news(db, over.is_set):
             heard.append(time.monotonic())
 
     threads = [threading.Thread(target=follow, daemon=True) for _ in range(LISTENERS)]

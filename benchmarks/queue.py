@@ -153,7 +153,7 @@ def drain(settings: Settings, kind: str, processes: int, barrier: Any, results: 
 def claim_and_complete(db: Any, pace: Pace) -> float | None:
     """As a worker does that has heard of so many others."""
     began = time.perf_counter()
-    run = runs.claim(db, "worker", (0,), 30, draw=pace.draw())
+    run = runs.claim(db, "worker", (0,), 30, spread=pace.draw())
     seconds = time.perf_counter() - began
     if run is None:
         return None

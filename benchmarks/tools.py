@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from repro.scheduler import runs
-from repro.scheduler.queue import queries
+from repro.scheduler.queue import listing
 from repro.scheduler.server import embedded
 from repro.scheduler.server.connection import Queue, connect
 from repro.scheduler.settings import Settings
@@ -82,8 +82,8 @@ def asked(behind: str, db: Queue) -> None:
     seconds = []
     for _ in range(7):
         began = time.perf_counter()
-        queries.why_waiting(db, queries.listing(db))
-        queries.counts(db)
+        listing.why_waiting(db, listing.newest(db))
+        listing.counts(db)
         seconds.append(time.perf_counter() - began)
     print(f"the reads of status behind {behind}: {statistics.median(seconds):.3f} s")
 

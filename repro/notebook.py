@@ -18,7 +18,7 @@ from repro.readers.queue_access import connect
 from repro.readers.run_ends import as_they_end
 from repro.scheduler.configs import comparison
 from repro.scheduler.configs.comparison import METRIC
-from repro.scheduler.queue import queries
+from repro.scheduler.queue import listing, lookup
 from repro.scheduler.queue import submission as scheduler
 from repro.scheduler.settings import Settings
 from repro.stages.errors import ReproError, StageError
@@ -94,7 +94,7 @@ def run(name: str) -> Run:
     Raises:
         ReproError: there is none of that name.
     """
-    return Run(name, queries.run(_queue(), name))
+    return Run(name, lookup.run(_queue(), name))
 
 
 def frame(where: Mapping[str, Any] | str | Sequence[str] | None = None) -> "pd.DataFrame":
@@ -106,8 +106,8 @@ def frame(where: Mapping[str, Any] | str | Sequence[str] | None = None) -> "pd.D
     """
     pandas, rows = _pandas(), list[dict[str, Any]]()
     names = [where] if isinstance(where, str) else where
-    guard = dict(where) if isinstance(where, Mapping) else queries.Only(patterns=tuple(names or ())).guard()
-    for document in queries.found(_queue(), guard, [*FACTS, "config", "metrics"]):
+    guard = dict(where) if isinstance(where, Mapping) else listing.Only(patterns=tuple(names or ())).guard()
+    for document in lookup.matching(_queue(), guard, [*FACTS, "config", "metrics"]):
         config = {f"config.{k}" if k in FACTS else k: v for k, v in document["config"].items() if k != "stage"}
         metrics = {METRIC + key: value for key, value in (document.get("metrics") or {}).items()}
         rows.append({"name": document["_id"]} | {k: document.get(k) for k in FACTS} | config | metrics)

@@ -1,4 +1,4 @@
-"""Imports point one way, one module writes run documents, and torch stays out of what should start quickly."""
+"""Imports point one way, one folder writes run documents and one part reads them, torch stays out of quick starts."""
 
 import ast
 import subprocess
@@ -18,6 +18,8 @@ WRITES = {
 }
 OTHER_COLLECTIONS = {"workers", "metrics", "settings", "logs"}
 WRITES_RUNS = "scheduler/runs/"
+READS_RUNS = "scheduler/"
+DOCUMENTED_QUERY = "repro/tools/demo.py"  # shows the plain query that users may make
 RUNS_INSIDE_THE_CHILD = {"worker/process/child.py", "worker/process/fork_server.py"}
 
 
@@ -42,6 +44,36 @@ def writes(tree: ast.AST) -> list[int]:
                 found.append(node.lineno)
         elif isinstance(node, ast.Constant) and node.value in WRITES | {"$out", "$merge"}:
             found.append(node.lineno)  # getattr(collection, "insert_one"), or a pipeline that writes
+    return sorted(found)
+
+
+def touches_of_runs(tree: ast.AST) -> list[int]:
+    """Lines that may touch the collection of runs: `.runs` of anything but a module, `self` and what is called."""
+    modules = {"self"}
+    called = set[ast.AST]()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                modules |= {(alias.asname or alias.name).partition(".")[0] for alias in names}
+            case ast.Call(func=function):
+                called.add(function)
+    found = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(attr="runs", value=ast.Name(id=name)) if name in modules:
+                pass
+            case ast.Attribute(attr="runs") if node not in called:
+                found.append(node.lineno)
+            case ast.Subscript(slice=ast.Constant(value="runs")):
+                found.append(node.lineno)
+            case ast.Call(func=ast.Attribute(attr="get_collection"), args=[ast.Constant(value="runs"), *_]):
+                found.append(node.lineno)
+            case ast.Call(func=ast.Name(id="getattr"), args=[_, ast.Constant(value="runs"), *_]):
+                found.append(node.lineno)
+            case ast.ImportFrom(module=str(module), names=names) if module.startswith("repro.scheduler.runs"):
+                found += [node.lineno for alias in names if alias.name == "collection"]
+            case ast.Attribute(attr="collection", value=ast.Name(id="runs" | "run_document")):
+                found.append(node.lineno)
     return sorted(found)
 
 
@@ -111,6 +143,45 @@ def test_the_one_folder_does_write_them():
 )
 def test_a_write_elsewhere_is_caught(code, found):
     assert writes(ast.parse(code)) == found
+
+
+@pytest.mark.parametrize("path", [p for p in SOURCES if not name_of(p).startswith(READS_RUNS)], ids=name_of)
+def test_run_documents_are_read_in_one_part(path):
+    if name_of(path) != DOCUMENTED_QUERY:
+        assert touches_of_runs(ast.parse(path.read_text())) == []
+
+
+def test_the_one_part_does_read_them():
+    reading = [p for p in SOURCES if name_of(p).startswith(READS_RUNS) and touches_of_runs(ast.parse(p.read_text()))]
+    assert {p.parent.name for p in reading} == {"queue", "runs"}
+    assert touches_of_runs(ast.parse((ROOT / DOCUMENTED_QUERY).read_text())) != []
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("db.runs.find({})", [1]),
+        ("self.db.runs.find_one({})", [1]),
+        ("connect().runs.aggregate([])", [1]),
+        ("read = db.runs", [1]),
+        ("count(db.runs)", [1]),
+        ("import client\nclient.repro.runs.distinct('a')", [2]),
+        ('db["runs"].find()', [1]),
+        ('db.get_collection("runs", codec_options=options).find()', [1]),
+        ('getattr(db, "runs").find()', [1]),
+        ("from repro.scheduler.runs.run_document import RunDocument, collection", [1]),
+        ("from repro.scheduler import runs\nruns.collection(db).find()", [2]),
+        ("db.workers.find({})", []),
+        ("from repro.scheduler.queue import lookup\nlookup.runs(db, names)", []),
+        ("from repro.tools import completion\noption(shell_complete=completion.runs)", []),
+        ("import repro.scheduler.runs\nrepro.runs", []),
+        ("from repro.scheduler import runs\nruns.claim(db)", []),
+        ("from repro.scheduler.runs import State, claim", []),
+        ('document["sources"], self.runs, max_runs', []),
+    ],
+)
+def test_a_read_elsewhere_is_caught(code, found):
+    assert touches_of_runs(ast.parse(code)) == found
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if not name_of(p).startswith("stages/")], ids=name_of)

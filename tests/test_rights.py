@@ -10,7 +10,7 @@ from pymongo.errors import OperationFailure
 
 from repro.scheduler import runs
 from repro.scheduler.live import log_pieces, points
-from repro.scheduler.queue import queries, workers
+from repro.scheduler.queue import listing, workers
 from repro.scheduler.queue.gauges import figures
 from repro.scheduler.server import mongod
 from repro.scheduler.server.connection import connect
@@ -94,7 +94,7 @@ def work(db):
 
 
 def read(db):
-    return queries.listing(db), figures(db), list(log_pieces.pieces(db, "t")), list(points.points(db, "t"))
+    return listing.newest(db), figures(db), list(log_pieces.pieces(db, "t")), list(points.points(db, "t"))
 
 
 def operate(db):

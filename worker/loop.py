@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from repro.scheduler import runs
-from repro.scheduler.queue import queries, workers
+from repro.scheduler.queue import claims, lineage, workers
 from repro.scheduler.server.connection import DriverError, Queue, reachable
 from repro.stages.errors import Unreachable
 from repro.worker.attempt.executor import HANDED_BACK, Attempt, Done, Executor, Failed, Faulted, Outcome, Stopped
@@ -128,7 +128,7 @@ class Worker:
         if not self.slots.all_cards or self._fleet == self._pace.workers:
             return
         self._fleet = self._pace.workers
-        shared = queries.sharing(self.db, self.slots.all_cards)
+        shared = workers.sharing(self.db, self.slots.all_cards)
         found = {name for names in shared.values() for name in names} - {self.name}
         if found - self._sharing:
             self.report.say(f"warning: {workers.describe_sharing(shared)}")
@@ -192,7 +192,7 @@ class Worker:
         if not self.options.burst:
             return False
         self._heal()
-        return not queries.claimable_later(self.db, self.slots.possible())
+        return not claims.claimable_later(self.db, self.slots.possible())
 
     def _heal_if_due(self) -> None:
         if time.monotonic() - self._healed_at >= self._pace.heal():
@@ -204,16 +204,16 @@ class Worker:
         runs.shorten_waits(self.db, self.options.lease)
         if expired := runs.expire(self.db):
             self.report.expired(expired)
-        runs.release_children(self.db, queries.ready_sources(self.db))
+        runs.release_children(self.db, lineage.ready_sources(self.db))
 
     def _claim(self) -> Attempt | None:
         # If the reply to the last claim was lost, that claim may still have been made.
-        found = queries.held_with(self.db, self._token) if self._token else None
+        found = claims.held_with(self.db, self._token) if self._token else None
         if found is None:
             self._token = runs.new_token()
             fitting, draw = self._claimable(), self._pace.draw()
             found = runs.claim(self.db, self.name, fitting, self.options.lease, self._token, draw)
-        sources = queries.sources(self.db, found) if found else {}
+        sources = lineage.sources(self.db, found) if found else {}
         self._token = None
         if found is None:
             return None
@@ -228,9 +228,9 @@ class Worker:
         self._aside = False
         if not any(free) or not self.slots.used or reach == 1:
             return free
-        first = queries.first_in_line(self.db, range(1, reach + 1))
+        first = claims.first_in_line(self.db, range(1, reach + 1))
         too_big = first is not None and first["gpus"] not in free
-        self._aside = first is not None and too_big and runs.set_aside(self.db, first["_id"], self.name, ASIDE)
+        self._aside = first is not None and too_big and runs.reserve(self.db, first["_id"], self.name, ASIDE)
         return [count for count in free if count == 0] if self._aside else free
 
     def _start(self, threads: ThreadPoolExecutor, attempt: Attempt) -> None:

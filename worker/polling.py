@@ -4,8 +4,7 @@ all of them together ask no more of the server than some hundred do."""
 import random
 import time
 
-from repro.scheduler.runs import Draw
-from repro.scheduler.server.connection import Document
+from repro.scheduler.runs import ClaimSpread, RunDocument
 
 POLL, POLLS = 0.5, 100.0  # an idle worker's looks for a run: seconds between two at least; of all a second at most
 HEAL, HEALS = 1.0, 20.0  # the same for looks for what dead workers left
@@ -45,14 +44,14 @@ class Pace:
         """Seconds from news of a run to a look for it."""
         return random.uniform(0, SPREAD * min(self.workers, LISTENERS))
 
-    def claimed(self, run: Document) -> None:
+    def claimed(self, run: RunDocument) -> None:
         self._claimed_at, self._priority = time.monotonic(), run["priority"]
 
-    def draw(self) -> Draw | None:
+    def draw(self) -> ClaimSpread | None:
         """How to claim next: of a worker that is alone, or that claims seldom, strictly in order."""
         if self.workers == 1 or time.monotonic() - self._claimed_at > OFTEN:
             return None
-        return Draw(self._priority, min(self.workers, AMONG))
+        return ClaimSpread(self._priority, min(self.workers, AMONG))
 
 
 def _jittered(seconds: float) -> float:

@@ -4,8 +4,9 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from repro.scheduler.queue import queries
-from repro.scheduler.server.connection import Document, Queue
+from repro.scheduler.queue import claims, lineage
+from repro.scheduler.runs import RunDocument
+from repro.scheduler.server.connection import Queue
 from repro.stages.errors import ReproError
 from repro.worker.attempt.executor import Executor
 
@@ -36,15 +37,15 @@ class Prefetcher:
         if not self.executor.store.is_remote or busy or time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + EVERY
-        first = queries.first_in_line(self.db, gpus)
+        first = claims.first_in_line(self.db, gpus)
         if first is not None and first["_id"] != self._last:
             self._last = first["_id"]
-            self._pulling = self._thread.submit(self._pull, queries.sources(self.db, first))
+            self._pulling = self._thread.submit(self._pull, lineage.sources(self.db, first))
 
     def stop(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _pull(self, sources: dict[str, Document]) -> None:
+    def _pull(self, sources: dict[str, RunDocument]) -> None:
         try:
             for source in sources.values():
                 self.executor.store.prefetch(self.executor.outputs(source), source["location"])

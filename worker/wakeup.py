@@ -5,7 +5,7 @@ import queue
 import threading
 import time
 
-from repro.scheduler.queue import queries
+from repro.scheduler.queue import claims
 from repro.scheduler.server.connection import DriverError, Queue
 from repro.worker.polling import Pace
 
@@ -62,7 +62,7 @@ class Waker(threading.Thread):
 
     def _follow(self) -> None:
         try:
-            for _ in queries.pending_news(self.db, self._over):
+            for _ in claims.pending_news(self.db, self._over):
                 self.bell.set()
         except DriverError:
             time.sleep(RETRY)

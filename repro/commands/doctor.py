@@ -12,7 +12,7 @@ def doctor(as_json: bool) -> int:
     """
     from dataclasses import asdict
 
-    from repro.scheduler.queue import doctor_mongodb
+    from repro.scheduler.queue import doctor_mongodb, doctor_report
     from repro.scheduler.server.connection import connect
     from repro.scheduler.settings import Settings
     from repro.views.check_table import show
@@ -23,7 +23,7 @@ def doctor(as_json: bool) -> int:
     try:
         db = connect(settings)
     except Exception as error:
-        checks, code = [doctor_mongodb.told("MongoDB", error)], 3
+        checks, code = [doctor_report.failed("MongoDB", error)], 3
     else:
         with db.client:
             checks, code = doctor_mongodb.queue(db, settings.store), 0

@@ -29,7 +29,7 @@ def logs(name: str, follow: bool, lines: int | None, attempt: int | None, raw: b
     """
     from repro.readers.log_reader import Follower
     from repro.readers.queue_access import connect
-    from repro.scheduler.queue import queries
+    from repro.scheduler.queue import lookup
     from repro.scheduler.settings import Settings
     from repro.views.tables import dump
     from repro.worker.store.store import Store
@@ -38,7 +38,7 @@ def logs(name: str, follow: bool, lines: int | None, attempt: int | None, raw: b
         raise click.UsageError("-f goes with neither --attempt nor --json")
     settings, db = Settings.read(), connect()
     follower = Follower(db, lambda: Store.open(settings.store, settings.home), lines)
-    run = queries.run(db, name)
+    run = lookup.run(db, name)
     raw = raw or (follow and sys.stdout.isatty())  # a terminal collapses by itself, and shows a bar as it moves
     texts = [follower.attempt(run, attempt)] if attempt else follower.texts(run, follow)
     if as_json:
@@ -47,7 +47,7 @@ def logs(name: str, follow: bool, lines: int | None, attempt: int | None, raw: b
         for text in _lines(texts, raw):
             sys.stdout.write(text)
             sys.stdout.flush()
-    state = queries.run(db, name)["state"]
+    state = lookup.run(db, name)["state"]
     return 1 if follow and state in ("failed", "cancelled") else 0
 
 

@@ -17,7 +17,6 @@ def rebuild(dry_run: bool, checksums: bool, as_json: bool) -> int:
     from repro.scheduler.server.connection import connect
     from repro.scheduler.settings import Settings
     from repro.views.tables import dump, table
-    from repro.worker.attempt.executor import bounded
     from repro.worker.audit import store_recovery as rebuilding
     from repro.worker.store.store import Store
 
@@ -29,7 +28,7 @@ def rebuild(dry_run: bool, checksums: bool, as_json: bool) -> int:
     if not dry_run:
         runs.create_indexes(db)
         workers.fix_store(db, settings.store, store.probe())
-        names = rebuilding.restore(db, store, plan, bounded)
+        names = rebuilding.restore(db, store, plan)
     done = set(names)
     rows = [(attempt.name, attempt.location) for attempt in plan.restore if attempt.name in done]
     if as_json:

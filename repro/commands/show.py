@@ -1,11 +1,14 @@
 """`repro show`: all about a run."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from repro.commands.shared import completion
+
+if TYPE_CHECKING:
+    from repro.scheduler.runs import RunDocument
 
 
 @click.command(epilog="Example: repro show model, or, for a folder from the store: repro show ./model-1a2b3c4d")
@@ -40,12 +43,12 @@ def _folder(name: str) -> Path:
     return path.parent if path.is_file() else path
 
 
-def _in_the_queue(names: list[str]) -> dict[str, tuple[dict[str, Any], dict[str, dict[str, Any]]]]:
+def _in_the_queue(names: list[str]) -> "dict[str, tuple[RunDocument, dict[str, RunDocument]]]":
     """Name -> the run, and those that it comes from."""
     from repro.readers.queue_access import connect
-    from repro.scheduler.queue import queries
+    from repro.scheduler.queue import lineage, lookup
 
     if not names:
         return {}
     db = connect()
-    return {run["_id"]: (run, queries.line(db, run)) for run in queries.runs(db, names)}
+    return {run["_id"]: (run, lineage.ancestors(db, run)) for run in lookup.runs(db, names)}

@@ -1,7 +1,7 @@
 """`repro status`: the queue at a glance."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from repro.scheduler.queue.queries import Only
+    from repro.scheduler.queue.listing import Only
+    from repro.scheduler.runs import RunDocument
     from repro.scheduler.server.connection import Queue
 
 REFRESH = 1.0  # seconds
@@ -52,16 +53,16 @@ def status(
     """Show the queue: first the runs that are running, then those that wait and why, then those that have ended, the
     newest first."""
     from repro.readers.queue_access import connect
-    from repro.scheduler.queue import queries
+    from repro.scheduler.queue import listing, lookup
     from repro.stages.errors import ConfigError
 
-    if wrong := [state for state in states if state not in queries.STATES]:
-        raise ConfigError(f"--state {wrong[0]}: the states are {', '.join(queries.STATES)}")
+    if wrong := [state for state in states if state not in listing.STATES]:
+        raise ConfigError(f"--state {wrong[0]}: the states are {', '.join(listing.STATES)}")
     db = connect()
-    queries.runs(
-        db, named := [name for name in names if not queries.is_pattern(name)], {"_id": 1}
+    lookup.runs(
+        db, named := [name for name in names if not lookup.is_pattern(name)], {"_id": 1}
     )  # refuses what is not there
-    only = queries.Only(states, stages, tags, names)
+    only = listing.Only(states, stages, tags, names)
     limit = max(limit, len(named))
     if watch:
         _watch(db, only, limit)
@@ -70,16 +71,16 @@ def status(
 
 
 def _once(db: "Queue", only: "Only", limit: int, as_json: bool) -> None:
-    from repro.scheduler.queue import queries
+    from repro.scheduler.queue import listing, workers
     from repro.scheduler.server.connection import server_time
     from repro.views import status_table
     from repro.views.tables import dump, table
 
-    listed = queries.listing(db, only, limit)
-    reasons, counts = queries.why_waiting(db, listed), queries.counts(db)
+    listed = listing.newest(db, only, limit)
+    reasons, counts = listing.why_waiting(db, listed), listing.counts(db)
     if as_json:
         explained = [run | {"why": reasons.get(run["_id"])} for run in listed]
-        dump({"counts": counts, "shared_cards": queries.sharing(db), "runs": explained})
+        dump({"counts": counts, "shared_cards": workers.sharing(db), "runs": explained})
         return
     if listed:
         rows = _rows(db, listed, reasons, server_time(db))
@@ -109,29 +110,29 @@ def _watch(db: "Queue", only: "Only", limit: int) -> None:
 def _screen(db: "Queue", only: "Only", limit: int) -> "RenderableType":
     from rich.console import Console, Group
 
-    from repro.scheduler.queue import queries
+    from repro.scheduler.queue import listing
     from repro.scheduler.server.connection import server_time
     from repro.views import status_table
     from repro.views.tables import grid
 
-    listed, now = queries.listing(db, only, limit), server_time(db)
-    rows = _rows(db, listed, queries.why_waiting(db, listed), now)
-    heading = f"{status_table.summary(queries.counts(db))}   {now:%H:%M:%S} UTC, Ctrl-C leaves"
+    listed, now = listing.newest(db, only, limit), server_time(db)
+    rows = _rows(db, listed, listing.why_waiting(db, listed), now)
+    heading = f"{status_table.summary(listing.counts(db))}   {now:%H:%M:%S} UTC, Ctrl-C leaves"
     shown = grid(status_table.COLUMNS, rows, Console().width, status_table.paint, status_table.EXPENDABLE)
     return Group(heading, *_warnings(db), "", shown)
 
 
 def _warnings(db: "Queue") -> list[str]:
-    from repro.scheduler.queue import queries
+    from repro.scheduler.queue import workers
     from repro.scheduler.queue.workers import describe_sharing
 
-    return [f"warning: {describe_sharing(shared)}"] if (shared := queries.sharing(db)) else []
+    return [f"warning: {describe_sharing(shared)}"] if (shared := workers.sharing(db)) else []
 
 
-def _rows(db: "Queue", listed: Sequence[dict[str, Any]], reasons: dict[str, str], now: "datetime") -> list[list[str]]:
-    from repro.scheduler.queue import queries
+def _rows(db: "Queue", listed: "Sequence[RunDocument]", reasons: dict[str, str], now: "datetime") -> list[list[str]]:
+    from repro.scheduler.queue import workers
     from repro.views import status_table
 
     busy = any("cards" in run for run in listed)
-    workers = {worker["_id"]: worker for worker in queries.live_workers(db)} if busy else {}
-    return status_table.rows(listed, workers, reasons, now)
+    alive = {worker["_id"]: worker for worker in workers.live(db)} if busy else {}
+    return status_table.rows(listed, alive, reasons, now)

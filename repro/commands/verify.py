@@ -7,8 +7,7 @@ import click
 from repro.commands.shared.option_types import LEVELS
 
 if TYPE_CHECKING:
-    from repro.scheduler.server.connection import Document, Queue
-    from repro.worker.store.store import Store
+    from repro.scheduler.server.connection import Queue
 
 
 @click.command(epilog="Example: repro verify model --level close")
@@ -49,7 +48,7 @@ def verify(names: tuple[str, ...], everything: bool, stage: str | None, as_json:
     kept with the original run, whose result stays as it is. Exit with 1 if a result is worse than --level.
     """
     from repro.readers.queue_access import connect
-    from repro.scheduler.queue import queries
+    from repro.scheduler.queue import lookup
 
     chosen = bool(names or everything or stage or options["sample"])
     if not (chosen or options["defaults"] or options["collect"]):
@@ -57,7 +56,7 @@ def verify(names: tuple[str, ...], everything: bool, stage: str | None, as_json:
     if names and everything:
         raise click.UsageError("names or --all, not both")
     db = connect()
-    queries.runs(db, names)  # refuses names that do not exist
+    lookup.runs(db, names)  # refuses names that do not exist
     if options["defaults"]:
         return _drifts(db, names, stage, as_json)
     return _rerun(db, names, stage, as_json, **options)
@@ -78,7 +77,7 @@ def _drifts(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: boo
 
 
 def _rerun(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool, **options: Any) -> int:
-    from repro.scheduler.queue import workers
+    from repro.scheduler.queue import audits, workers
     from repro.scheduler.queue.submission import submitter
     from repro.scheduler.settings import Settings
     from repro.stages.errors import StageError
@@ -92,7 +91,7 @@ def _rerun(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool
     workers.check_store(db, settings.store)
     store = Store.open(settings.store, settings.home)
     if options["collect"]:
-        names_of_reruns = reruns.unjudged(db)
+        names_of_reruns = audits.reruns_without_verdict(db)
     else:
         names_of_reruns = reruns.start(db, store, reruns.choose(db, names, stage, options["sample"]), submitter())
     if options["no_wait"]:
@@ -101,19 +100,19 @@ def _rerun(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool
         return 0
     verdicts, bad = [], 0
     within = Tolerance(options["rtol"], options["atol"])
-    for original, rerun in reruns.follow(db, names_of_reruns, _alone):
+    for original, rerun in reruns.follow(db, names_of_reruns, _warn_no_worker):
         if rerun["state"] == "cancelled":
             click.echo(f"{original['_id']}: its rerun was cancelled", err=True)
             bad += 1
             continue
         try:
-            verdict = _judged(db, store, original, rerun, within)
+            verdict = reruns.judge(db, store, original, rerun, within)
         except StageError as error:
             click.echo(f"{original['_id']}: can't be compared: {error}", err=True)
             bad += 1
             continue
-        verdicts.append({"name": original["_id"]} | verdict)
-        bad += _is_worse(verdict, options["level"])
+        verdicts.append({"name": original["_id"], **verdict})
+        bad += reruns.is_verdict_worse(verdict, options["level"])
         for line in () if as_json else lines(original, verdict):
             click.echo(line)
     if as_json:
@@ -122,29 +121,5 @@ def _rerun(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool
     return int(bad > 0)
 
 
-def _alone() -> None:
+def _warn_no_worker() -> None:
     click.echo("no worker is alive: start one with repro worker; waiting", err=True)
-
-
-def _judged(db: "Queue", store: "Store", original: "Document", rerun: "Document", within: Any) -> "Document":
-    """Compare a rerun that has ended, and keep the verdict on its original."""
-    from pathlib import Path
-    from tempfile import TemporaryDirectory
-
-    from repro.scheduler import runs
-    from repro.worker.audit.result_comparison import compare, verdict
-
-    findings = []
-    if rerun["state"] == "verified":
-        with TemporaryDirectory() as folder:
-            findings = compare(store, original, rerun, Path(folder), within)
-    judged = verdict(original, rerun, findings)
-    runs.judge(db, original["_id"], judged)
-    return judged
-
-
-def _is_worse(verdict: "Document", level: str | None) -> bool:
-    from repro.worker.audit.result_comparison import Level
-
-    asked = level or ("identical" if verdict["same_hardware"] else "close")
-    return Level[verdict["level"].upper()] > Level[asked.upper()]

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from repro.readers.named_configs import Reader, defaults_of_code, is_local, of_file
 from repro.scheduler.configs.comparison import Subject, compare
 from repro.scheduler.configs.spelling import spell
 from repro.scheduler.live import curves
 from repro.scheduler.live.curves import FILE, Curve
-from repro.scheduler.runs import State
+from repro.scheduler.runs import RunDocument, State
 from repro.stages.errors import StageError, Unreachable
 
 if TYPE_CHECKING:
@@ -57,12 +57,12 @@ class Finder:
         live = any(run["state"] not in (State.DONE, State.FAILED, State.CANCELLED) for run in runs.values())
         return CurveSet([c for subject in shown for c in chosen[subject.name]], labels(shown), missing, live)
 
-    def _runs(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-        from repro.scheduler.queue import queries
+    def _runs(self, names: Sequence[str]) -> dict[str, RunDocument]:
+        from repro.scheduler.queue import lookup
 
-        return {run["_id"]: run for run in queries.runs(self.reader.db, names, FIELDS)} if names else {}
+        return {run["_id"]: run for run in lookup.runs(self.reader.db, names, FIELDS)} if names else {}
 
-    def _of_run(self, run: dict[str, Any]) -> list[Curve]:
+    def _of_run(self, run: RunDocument) -> list[Curve]:
         """From the folder of a run that is done; else what the last attempt has told."""
         from repro.scheduler.live import points
 
@@ -88,12 +88,12 @@ def _of_folder(name: str, folder: Path) -> list[Curve]:
     return curves.from_csv(name, (folder / FILE).read_bytes()) if (folder / FILE).exists() else []
 
 
-def _epochs(run: dict[str, Any]) -> float | None:
+def _epochs(run: RunDocument) -> float | None:
     epochs = run["config"].get("epochs", defaults_of_code(run["config"]).get("epochs"))
     return epochs if isinstance(epochs, int | float) else None
 
 
-def _no_curve(name: str, run: dict[str, Any] | None, had: Sequence[Curve]) -> str:
+def _no_curve(name: str, run: RunDocument | None, had: Sequence[Curve]) -> str:
     if had:
         return f"{name} has no such figure; there are: {', '.join(curve.figure for curve in had)}"
     return f"{name} is {run['state']} and has no curve" if run else f"{name} has no {FILE}"

@@ -3,12 +3,11 @@
 import io
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from repro.scheduler import runs
 from repro.scheduler.live import log_pieces
-from repro.scheduler.queue import queries
-from repro.scheduler.runs import FINAL, State
+from repro.scheduler.queue import lookup
+from repro.scheduler.runs import FINAL, RunDocument, State
 from repro.scheduler.server.connection import Queue
 from repro.stages.errors import StageError, Unreachable
 from repro.stages.run import LOG
@@ -24,7 +23,7 @@ class Follower:
         self.db, self.store, self.lines = db, store, lines
         self._token, self._offset = "", 0
 
-    def texts(self, run: dict[str, Any], follow: bool) -> Iterator[str]:
+    def texts(self, run: RunDocument, follow: bool) -> Iterator[str]:
         """What there is to read of a run; with `follow` until it has ended.
 
         Raises:
@@ -44,9 +43,9 @@ class Follower:
                 return
             first = False
             time.sleep(POLL)
-            run = queries.run(self.db, run["_id"])
+            run = lookup.run(self.db, run["_id"])
 
-    def attempt(self, run: dict[str, Any], number: int) -> str:
+    def attempt(self, run: RunDocument, number: int) -> str:
         """What the attempt of this number has left; the first is 1.
 
         Raises:
@@ -79,7 +78,7 @@ class Follower:
             self._offset = piece.end
         yield self._cut(data, first)
 
-    def _kept(self, run: dict[str, Any], first: bool) -> Iterator[str]:
+    def _kept(self, run: RunDocument, first: bool) -> Iterator[str]:
         """The rest, from the folder of the attempt that ended it."""
         token, store = _last_token(run), self.store()
         if "location" not in run and not token:
@@ -103,5 +102,5 @@ class Follower:
         return text
 
 
-def _last_token(run: dict[str, Any]) -> str:
+def _last_token(run: RunDocument) -> str:
     return (runs.tokens(run) or [""])[-1]

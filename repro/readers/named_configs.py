@@ -14,6 +14,7 @@ from repro.stages.run import CONFIG, MANIFEST
 from repro.stages.source import registry
 
 if TYPE_CHECKING:
+    from repro.scheduler.runs import RunDocument
     from repro.scheduler.server.connection import Queue
 
 FIELDS = {"config": 1, "params": 1, "metrics": 1, "sources": 1}
@@ -37,7 +38,7 @@ class Reader:
         Raises:
             ReproError: a name, a pattern or a file is not there, or is no config.
         """
-        from repro.scheduler.queue.queries import is_pattern
+        from repro.scheduler.queue.lookup import is_pattern
 
         named = [word for word in words if not is_local(word)]
         fitting = {word: self._fitting(word) for word in named if is_pattern(word)}
@@ -54,18 +55,18 @@ class Reader:
         return list(subjects.values())
 
     def _fitting(self, pattern: str) -> list[str]:
-        from repro.scheduler.queue import queries
+        from repro.scheduler.queue import lookup
 
-        if not (names := queries.fitting(self.db, pattern)):
+        if not (names := lookup.fitting(self.db, pattern)):
             raise ReproError(f"no run fits {pattern}; repro status lists them")
         return names
 
     def _fetch(self, names: Iterable[str]) -> None:
         """Read these runs at once."""
-        from repro.scheduler.queue import queries
+        from repro.scheduler.queue import lookup
 
         if missing := [name for name in names if name not in self._runs]:
-            for run in queries.runs(self.db, missing, FIELDS):
+            for run in lookup.runs(self.db, missing, FIELDS):
                 self._runs[run["_id"]] = of_run(run)
 
     def _run(self, name: str, lineage: bool) -> Subject:
@@ -107,7 +108,7 @@ def is_local(word: str) -> bool:
     return word.endswith(".json") or ("/" in word and Path(word).exists())
 
 
-def of_run(run: dict[str, Any]) -> Subject:
+def of_run(run: "RunDocument") -> Subject:
     """A run of the queue. One that has not ended well has recorded no defaults: those of today's code stand in."""
     params = run.get("params")
     defaults = _recorded(params) if params else defaults_of_code(run["config"])

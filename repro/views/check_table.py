@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from repro.scheduler.queue.doctor_mongodb import Check
+    from repro.scheduler.queue.doctor_report import Check
 
 COLOURS = {"ok": "green", "warning": "yellow", "error": "bold red"}
 

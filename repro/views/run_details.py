@@ -17,7 +17,7 @@ from repro.views.tables import load, place, speed
 RAW_FILES = "files.csv"  # where a dataset lists the raw files that it was made of, if its config asks for that
 SHOWN = 10  # of the raw files
 
-Run = dict[str, Any]
+Run = Mapping[str, Any]
 
 
 def lines(run: Run, line: Mapping[str, Run]) -> list[str]:

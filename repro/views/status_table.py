@@ -8,6 +8,8 @@ from repro.views.tables import duration, load, speed
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from repro.scheduler.runs import RunDocument
+
 COLUMNS = (
     *("NAME", "STAGE", "STATE", "SOURCE", "WORKER", "GPU", "PROGRESS", "ETA", "SPEED", "LOAD"),
     *("TRIES", "AGE", "WHAT"),
@@ -24,14 +26,14 @@ def summary(counts: dict[str, int]) -> str:
 
 
 def rows(
-    runs: Sequence[dict[str, Any]], workers: Mapping[str, dict[str, Any]], reasons: Mapping[str, str], now: "datetime"
+    runs: "Sequence[RunDocument]", workers: Mapping[str, dict[str, Any]], reasons: Mapping[str, str], now: "datetime"
 ) -> list[list[str]]:
     """A row a run; `workers`: by name; `reasons`: why a run waits, by its name."""
     return [_row(run, workers, reasons, now) for run in runs]
 
 
 def _row(
-    run: dict[str, Any], workers: Mapping[str, dict[str, Any]], reasons: Mapping[str, str], now: "datetime"
+    run: "RunDocument", workers: Mapping[str, dict[str, Any]], reasons: Mapping[str, str], now: "datetime"
 ) -> list[str]:
     used = run.get("telemetry", {})
     since = run.get("finished_at") or run["submitted_at"]
@@ -59,12 +61,12 @@ def _cards(used: Sequence[str], worker: dict[str, Any]) -> str:
     return ",".join(str(numbers.get(card, card[:12])) for card in used)
 
 
-def _progress(run: dict[str, Any]) -> str:
+def _progress(run: "RunDocument") -> str:
     progress = run.get("progress")
     return f"{progress['step']}/{progress['total']}" if progress else ""
 
 
-def _eta(run: dict[str, Any], now: "datetime") -> str:
+def _eta(run: "RunDocument", now: "datetime") -> str:
     """How long it still takes at the pace of this attempt so far."""
     progress = run.get("progress")
     if not progress or not progress["step"] or not run.get("started_at"):
@@ -86,7 +88,7 @@ def paint(column: str, cell: str) -> Any:
     return Text.assemble(("━" * done, "cyan"), ("━" * (BAR - done), "bright_black"), f" {cell}")
 
 
-def _result(run: dict[str, Any]) -> str:
+def _result(run: "RunDocument") -> str:
     """The one-line reason of a failure, or the first figures of a result."""
     if error := run.get("error"):
         return f"{error['type']}: {error['message']}".splitlines()[0][:100]

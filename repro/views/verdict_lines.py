@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from repro.scheduler.server.connection import Document
+    from repro.scheduler.runs import RunDocument, Verdict
 
 
-def lines(original: "Document", verdict: "Document") -> list[str]:
+def lines(original: "RunDocument", verdict: "Verdict") -> list[str]:
     """A verdict for people: the level, what differs, and what differs between then and now."""
     then, now = original.get("environment") or {}, verdict["environment"]
     name, level = original["_id"], verdict["level"]
@@ -22,7 +22,7 @@ def lines(original: "Document", verdict: "Document") -> list[str]:
     return texts + [f"  {_file(one)}" for one in verdict["worst"]]
 
 
-def _file(one: "Document") -> str:
+def _file(one: dict[str, Any]) -> str:
     from repro.worker.audit.result_comparison import Finding, Level
 
     return str(Finding(**one | {"level": Level[one["level"].upper()]}))

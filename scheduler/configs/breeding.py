@@ -65,17 +65,17 @@ def breed(
         raise ReproError(f"parents of different stages have no children: {', '.join(stages)}")
     source, seen = random.Random(seed), _seen([*parents, *population])
     taken = {configs.canonical(subject.config) for subject in (*parents, *population)}
-    found = list[Child]()
+    children = list[Child]()
     for _ in range(TRIES * count):
         child = _child(source.sample(list(parents), 2), seen, mutate, source)
         if configs.canonical(child.config) in taken:
             continue
         check(child.config)
         taken.add(configs.canonical(child.config))
-        found.append(child)
-        if len(found) == count:
-            return found
-    raise ReproError(f"only {len(found)} different children were found; add parents, or --mutate more")
+        children.append(child)
+        if len(children) == count:
+            return children
+    raise ReproError(f"only {len(children)} different children were found; add parents, or --mutate more")
 
 
 def common_name(parents: Sequence[Subject]) -> str:
@@ -92,10 +92,15 @@ def note(clone: Clone, child: Child, seed: int) -> Path:
         ConfigError: it can't be written.
     """
     path = clone.path.parent / LINEAGE / clone.path.name
-    told = {"parents": list(child.parents), "inherited": child.inherited, "mutated": list(child.mutated), "seed": seed}
+    lineage = {
+        "parents": list(child.parents),
+        "inherited": child.inherited,
+        "mutated": list(child.mutated),
+        "seed": seed,
+    }
     try:
         path.parent.mkdir(exist_ok=True)
-        files.create(path, (json.dumps(told, indent=1) + "\n").encode())
+        files.create(path, (json.dumps(lineage, indent=1) + "\n").encode())
     except FileExistsError:
         pass  # of the same config, bred before: its first parents stay
     except OSError as error:
@@ -139,9 +144,9 @@ def _other(value: Value, values: Sequence[Value], source: random.Random) -> Valu
 def _seen(population: Sequence[Subject]) -> dict[str, list[Value]]:
     """Key -> the different values that configs say, or that their runs used, in the order of their spelling."""
     said = dict.fromkeys(key for subject in population for key in subject.config)
-    found: dict[str, dict[str, Value]] = {key: {} for key in said}
+    values_of: dict[str, dict[str, Value]] = {key: {} for key in said}
     for subject in population:
         for key, cell in subject.cells().items():
-            if key in found:
-                found[key][repr(cell.value)] = cell.value
-    return {key: [values[spelling] for spelling in sorted(values)] for key, values in found.items()}
+            if key in values_of:
+                values_of[key][repr(cell.value)] = cell.value
+    return {key: [values[spelling] for spelling in sorted(values)] for key, values in values_of.items()}

@@ -78,7 +78,7 @@ def compare(
         sort: a key, or a metric, to go by; with a `-` before it from the largest.
 
     Raises:
-        ReproError: `base` or `sort` name nothing that is there.
+        ReproError: `base` or `sort` name nothing that exists.
     """
     tables = _tables(subjects) if lineage else [subject.cells() for subject in subjects]
     keep, drop = set(keep), set(drop)
@@ -95,10 +95,10 @@ def compare(
 
 
 def _all_keys(tables: Iterable[Mapping[str, Cell]]) -> list[str]:
-    found: dict[str, None] = {}
+    keys: dict[str, None] = {}
     for table in tables:
-        found |= dict.fromkeys(table)
-    return list(found)
+        keys |= dict.fromkeys(table)
+    return list(keys)
 
 
 def _differs(key: str, tables: Sequence[Mapping[str, Cell]]) -> bool:
@@ -153,11 +153,11 @@ Role = tuple[str, int]  # the stage of a source, and how many of that stage are 
 
 
 def _roles(subject: Subject) -> dict[Role, Subject]:
-    found: dict[Role, Subject] = {}
+    roles: dict[Role, Subject] = {}
     for source in subject.ancestors:
         stage = str(source.config.get("stage", ""))
-        found[stage, sum(of == stage for of, _ in found)] = source
-    return found
+        roles[stage, sum(of == stage for of, _ in roles)] = source
+    return roles
 
 
 def _prefixes(roles: Sequence[Mapping[Role, Subject]]) -> dict[Role, str]:
@@ -167,13 +167,13 @@ def _prefixes(roles: Sequence[Mapping[Role, Subject]]) -> dict[Role, str]:
     for of in roles:
         for role, source in of.items():
             names.setdefault(role, {})[source.name] = None
-    found: dict[Role, str] = {}
+    prefixes: dict[Role, str] = {}
     for (stage, number), called in names.items():
         shared = shared_prefix(called)
         lettered = shared and all(LETTERS.fullmatch(name, len(shared)) for name in called)
         prefix = shared if lettered else stage
-        found[stage, number] = f"{stage}{number + 1}" if prefix in found.values() else prefix
-    return found
+        prefixes[stage, number] = f"{stage}{number + 1}" if prefix in prefixes.values() else prefix
+    return prefixes
 
 
 def shared_prefix(names: Iterable[str]) -> str:

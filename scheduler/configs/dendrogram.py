@@ -49,11 +49,11 @@ def distances(subjects: Sequence[Subject]) -> "np.ndarray":
     """The matrix of all distances."""
     import numpy as np
 
-    found = compare(subjects)
+    comparison = compare(subjects)
     total = np.zeros((len(subjects), len(subjects)))
-    for key in found.keys:
-        total += _apart([row.cells[key].value if key in row.cells else ... for row in found.rows])
-    return total / max(1, len(found.keys))
+    for key in comparison.keys:
+        total += _apart([row.cells[key].value if key in row.cells else ... for row in comparison.rows])
+    return total / max(1, len(comparison.keys))
 
 
 def cluster(subjects: Sequence[Subject]) -> Node:
@@ -133,8 +133,8 @@ def _apart(values: Sequence[object]) -> "np.ndarray":
     if known.min() > 0 and known.max() / known.min() >= ORDERS:
         numbers, known = np.log(numbers), np.log(known)
     shares = abs(numbers[:, None] - numbers[None, :]) / (known.max() - known.min())
-    found: np.ndarray = np.where(np.isnan(shares), apart, shares)
-    return found
+    filled: np.ndarray = np.where(np.isnan(shares), apart, shares)
+    return filled
 
 
 def is_number(value: Value | object) -> bool:

@@ -35,14 +35,14 @@ class Span:
 
     def draw(self, source: random.Random) -> int | float:
         if self.log:
-            found = math.exp(source.uniform(math.log(self.low), math.log(self.high)))
+            number = math.exp(source.uniform(math.log(self.low), math.log(self.high)))
         elif isinstance(self.low, int) and isinstance(self.high, int):
             return source.randint(self.low, self.high)
         else:
-            found = source.uniform(self.low, self.high)
+            number = source.uniform(self.low, self.high)
         if isinstance(self.low, int) and isinstance(self.high, int):
-            return min(max(round(found), self.low), self.high)
-        return min(max(float(f"{found:.{DIGITS}g}"), float(self.low)), float(self.high))
+            return min(max(round(number), self.low), self.high)
+        return min(max(float(f"{number:.{DIGITS}g}"), float(self.low)), float(self.high))
 
 
 Choice = list[Value] | Span
@@ -67,8 +67,8 @@ def parse_choice(text: str) -> tuple[str, Choice]:
     key, equals, raw = text.partition("=")
     if not equals:
         raise ConfigError(f"--set {text}: expected key=value")
-    if found := RANGE.fullmatch(raw):
-        return key, _span(text, bool(found[1]), _number(found[2]), _number(found[3]))
+    if match := RANGE.fullmatch(raw):
+        return key, _span(text, bool(match[1]), _number(match[2]), _number(match[3]))
     parts = PART.findall(raw)
     if not parts or ",".join(parts) != raw:  # nothing, or a quote or bracket that is not closed: one string
         parts = [raw]
@@ -95,13 +95,13 @@ def sample(choices: Mapping[str, Choice], count: int, seed: int) -> list[Config]
     Raises:
         ConfigError: there are not so many.
     """
-    source, found = random.Random(seed), dict[bytes, Config]()
+    source, samples = random.Random(seed), dict[bytes, Config]()
     for _ in range(TRIES * count):
         change = {k: c.draw(source) if isinstance(c, Span) else source.choice(c) for k, c in choices.items()}
-        found.setdefault(configs.canonical(change), change)
-        if len(found) == count:
-            return list(found.values())
-    raise ConfigError(f"--random {count}: only {len(found)} different ones were found; widen the ranges")
+        samples.setdefault(configs.canonical(change), change)
+        if len(samples) == count:
+            return list(samples.values())
+    raise ConfigError(f"--random {count}: only {len(samples)} different ones were found; widen the ranges")
 
 
 def vary(config: Config, changes: Sequence[Config], where: str) -> list[Config]:
@@ -110,12 +110,12 @@ def vary(config: Config, changes: Sequence[Config], where: str) -> list[Config]:
     Raises:
         ConfigError: none is left.
     """
-    found = {configs.canonical(other): other for change in changes if (other := config | change)}
-    found.pop(configs.canonical(config), None)
-    if not found:
+    varied = {configs.canonical(other): other for change in changes if (other := config | change)}
+    varied.pop(configs.canonical(config), None)
+    if not varied:
         said = ", ".join(configs.canonical(change).decode() for change in changes)
         raise ConfigError(f"{where}: says so already: {said}; this would change nothing")
-    return list(found.values())
+    return list(varied.values())
 
 
 def place(
@@ -130,8 +130,8 @@ def place(
     for config in varied:
         while True:
             taken = dict(known) | of_files
-            name, there = _name(base, config, taken)
-            clone = Clone(name, folder / f"{name}.json", config, new=not (there and name in of_files))
+            name, is_known = _name(base, config, taken)
+            clone = Clone(name, folder / f"{name}.json", config, new=not (is_known and name in of_files))
             if not clone.new or dry_run or _create(clone):
                 break
             of_files = _files(base, folder)  # somebody else was quicker

@@ -1,4 +1,4 @@
-"""Curves of runs over epochs, whether a finished run's file or a running one's points tell them. Pure."""
+"""Curves of runs over epochs, from a finished run's file or from a running run's points. Pure."""
 
 import csv
 import io
@@ -42,20 +42,20 @@ def from_csv(run: str, data: bytes) -> list[Curve]:
         columns = [[float(row[i]) if row[i] else math.nan for row in rows] for i in range(len(header))]
     except (ValueError, IndexError) as error:
         raise ReproError(f"{run}: its {FILE} is no table of numbers: {error}") from error
-    found = [
+    curves = [
         _without_gaps(Curve(run, figure, header[0], columns[0], y)) for figure, y in zip(header, columns, strict=True)
     ]
-    return [curve for curve in found[1:] if curve.y]
+    return [curve for curve in curves[1:] if curve.y]
 
 
 def from_points(run: str, points: Iterable[Point], epochs: float | None) -> list[Curve]:
-    """What a running run has told. With the number of its epochs the steps become parts of epochs."""
-    told = list(points)
+    """From what a running run has sent. With the number of its epochs the steps become parts of epochs."""
+    known = list(points)
     unit = "epoch" if epochs else "step"
-    places = [point.step * (epochs / max(1, point.total)) if epochs else point.step for point in told]
-    figures = dict.fromkeys(name for point in told for name in point.values)
+    places = [point.step * (epochs / max(1, point.total)) if epochs else point.step for point in known]
+    figures = dict.fromkeys(name for point in known for name in point.values)
     return [
-        _without_gaps(Curve(run, name, unit, places, [point.values.get(name, math.nan) for point in told]))
+        _without_gaps(Curve(run, name, unit, places, [point.values.get(name, math.nan) for point in known]))
         for name in figures
     ]
 
@@ -67,11 +67,11 @@ def chosen(curves: Iterable[Curve], figures: Sequence[str]) -> list[Curve]:
 
 def smooth(curve: Curve, weight: float) -> Curve:
     """Exponential moving average, from the first value on without a bias to 0; weight 0 leaves all as it is."""
-    found, mean, total = list[float](), 0.0, 0.0
+    smoothed, mean, total = list[float](), 0.0, 0.0
     for value in curve.y:
         mean, total = weight * mean + (1 - weight) * value, weight * total + (1 - weight)
-        found.append(mean / total)
-    return replace(curve, y=found)
+        smoothed.append(mean / total)
+    return replace(curve, y=smoothed)
 
 
 def _without_gaps(curve: Curve) -> Curve:

@@ -1,7 +1,7 @@
 """The log of a running run, in pieces, so that it can be followed from any machine.
 
 A convenience, kept for a day: the whole log lies in the run's folder when its attempt has ended. Not guaranteed:
-that every byte comes by here. A stage that prints faster than a worker tells leaves gaps, which their offsets show.
+every byte. A stage that prints faster than its worker sends leaves gaps, which the offsets show.
 """
 
 from collections.abc import Iterator
@@ -37,13 +37,13 @@ def create_indexes(db: Queue) -> None:
 
 
 def append(db: Queue, token: str, piece: Piece) -> None:
-    """Tell a piece of the log of the attempt that holds, or held, a token; once, however often it is told."""
+    """Send a piece of the log of the attempt that holds, or held, a token; kept once, however often it is sent."""
     place = {"token": token, "offset": piece.offset}
-    told = {"data": {"$literal": piece.data}, "at": "$$NOW"}  # an insert can't say $$NOW
-    connection.casual(db).logs.update_one(place, [{"$set": told}], upsert=True)
+    fields = {"data": {"$literal": piece.data}, "at": "$$NOW"}  # an insert can't say $$NOW
+    connection.casual(db).logs.update_one(place, [{"$set": fields}], upsert=True)
 
 
 def pieces(db: Queue, token: str, start: int = 0) -> Iterator[Piece]:
-    """What has been told of an attempt's log from an offset on, in order."""
-    for found in db.logs.find({"token": token, "offset": {"$gte": start}}).sort("offset", ASCENDING):
-        yield Piece(found["offset"], bytes(found["data"]))
+    """What has been sent of an attempt's log from an offset on, in order."""
+    for piece in db.logs.find({"token": token, "offset": {"$gte": start}}).sort("offset", ASCENDING):
+        yield Piece(piece["offset"], bytes(piece["data"]))

@@ -1,7 +1,7 @@
 """Live curves: what a running run's stage has said of its figures, kept for a week.
 
-A convenience: the curves of a result lie in its folder. Not guaranteed: every value. A worker tells the newest
-of each moment, and ever more seldom, so that the longest run leaves a few thousand points.
+A convenience: the curves of a result lie in its folder. Not guaranteed: every value. A worker sends the newest
+of each moment, and less and less often, so that the longest run leaves a few thousand points.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,13 +34,13 @@ def create_indexes(db: Queue) -> None:
 
 
 def append(db: Queue, token: str, point: Point) -> None:
-    """Tell a point of the curve of the attempt that holds, or held, a token; once, however often it is told."""
+    """Send a point of the curve of the attempt that holds, or held, a token; kept once, however often it is sent."""
     place = {"token": token, "step": point.step}
-    told = {"total": {"$literal": point.total}, "values": {"$literal": dict(point.values)}, "at": "$$NOW"}
-    connection.casual(db).metrics.update_one(place, [{"$set": told}], upsert=True)
+    fields = {"total": {"$literal": point.total}, "values": {"$literal": dict(point.values)}, "at": "$$NOW"}
+    connection.casual(db).metrics.update_one(place, [{"$set": fields}], upsert=True)
 
 
 def points(db: Queue, token: str) -> Iterator[Point]:
-    """What has been told of an attempt's curve, in the order of its steps."""
-    for found in db.metrics.find({"token": token}).sort("step", ASCENDING):
-        yield Point(found["step"], found["total"], found["values"])
+    """What has been sent of an attempt's curve, in the order of its steps."""
+    for point in db.metrics.find({"token": token}).sort("step", ASCENDING):
+        yield Point(point["step"], point["total"], point["values"])

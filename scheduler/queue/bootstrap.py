@@ -103,7 +103,7 @@ def _wait_for_primary(client: "MongoClient[Document]") -> None:
 
 
 def _create_or_update(on: Any, kind: str, name: str, exists: int, command: Document) -> None:
-    """`createRole` or `createUser`; where it is there, `update...` with the same."""
+    """`createRole` or `createUser`; `update...` with the same where it exists already."""
     try:
         on.command(command)
     except OperationFailure as error:

@@ -1,26 +1,22 @@
 """Is MongoDB as the queue needs it? One small check a question; each says what it found and what to do about it.
 
-A check that raises becomes its own error line (`attempt`), so the others go on. Nothing is left behind: the one
-probe is removed. Not guaranteed: that a fail-over works. That takes more than one server and a fault.
+A check that raises becomes its own error line, so the others go on. Nothing is left behind: the one probe is removed.
+Not guaranteed: that a fail-over works. That takes more than one server and a fault.
 """
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from enum import StrEnum
 from typing import Any
 
-import pymongo
 from pymongo.errors import OperationFailure
 
-from repro.scheduler.queue import queries, workers
+from repro.scheduler.queue import workers
+from repro.scheduler.queue.doctor_report import Check, Health, attempt, error, ok, warning
 from repro.scheduler.runs import INDEXES
-from repro.scheduler.server.connection import UNAUTHORIZED, Document, Queue, reachable, server_time
-from repro.stages.errors import ReproError
+from repro.scheduler.server.connection import UNAUTHORIZED, Document, Queue, server_time
 
-PATIENCE = 5.0  # seconds for one check: a server that has stalled must not stall the doctor
 CLOCK_SAMPLES, CLOCK_SECONDS = 5, 1.0
 END_OF_LIFE = {5: date(2024, 10, 31), 6: date(2025, 7, 31), 7: date(2027, 8, 31), 8: date(2029, 10, 31)}
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -42,58 +38,6 @@ NEEDED = {
 INDISPENSABLE = {("runs", "find")}
 
 
-class Health(StrEnum):
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of `repro doctor`."""
-
-    name: str
-    state: Health
-    found: str
-    advice: str = ""  # what to do; empty where all is well
-
-
-def ok(name: str, found: str) -> Check:
-    return Check(name, Health.OK, found)
-
-
-def warning(name: str, found: str, advice: str) -> Check:
-    return Check(name, Health.WARNING, found, advice)
-
-
-def error(name: str, found: str, advice: str) -> Check:
-    return Check(name, Health.ERROR, found, advice)
-
-
-def attempt(name: str, check: Callable[..., Check], *arguments: Any) -> Check:
-    """What a check says; whatever it raises becomes its error line.
-
-    What this user may not do is a warning only: `roles` says whether it matters.
-    """
-    try:
-        with pymongo.timeout(PATIENCE), reachable():
-            return check(*arguments)
-    except Exception as raised:
-        if isinstance(cause := raised.__cause__, OperationFailure) and cause.code == UNAUTHORIZED:
-            return warning(name, "this user may not look", "see roles")
-        return told(name, raised)
-
-
-def told(name: str, raised: Exception) -> Check:
-    """An exception as an error line. Our own messages end with what to do, after a semicolon."""
-    text = " ".join(str(raised).split())
-    if isinstance(raised, ReproError):
-        found, _, advice = text.rpartition("; ")
-        return error(name, found, advice) if found else error(name, text, "put that right, then ask again")
-    found = f"{type(raised).__name__}: {text}"[:300]
-    return error(name, found, "this check did not expect that; please report it")
-
-
 def queue(db: Queue, store: str) -> list[Check]:
     """Every check of a MongoDB that answers; `store` is the root of the results that is set here."""
     return [
@@ -104,7 +48,7 @@ def queue(db: Queue, store: str) -> list[Check]:
         attempt("roles", roles, db),
         attempt("indexes", indexes, db),
         attempt("store root", store_root, db, store),
-        attempt("cards", cards, db),
+        attempt("cards", shared_gpus, db),
     ]
 
 
@@ -170,7 +114,7 @@ def _removed(db: Queue) -> bool:
 
 
 def clock(db: Queue) -> Check:
-    """The sample with the shortest way to the server and back is the most exact one."""
+    """How far the clocks are apart; the sample with the shortest way to the server and back is the most exact."""
     samples = [_sample(db) for _ in range(CLOCK_SAMPLES)]
     return judge_clock(*min(samples, key=lambda sample: sample[1]))
 
@@ -178,9 +122,9 @@ def clock(db: Queue) -> Check:
 def _sample(db: Queue) -> tuple[float, float]:
     """How far the server's clock is ahead, taking half the round trip for the way there; and that half."""
     asked, began = time.time(), time.monotonic()
-    there = server_time(db).timestamp()
+    server_says = server_time(db).timestamp()
     half = (time.monotonic() - began) / 2
-    return there - (asked + half), half
+    return server_says - (asked + half), half
 
 
 def judge_clock(ahead: float, half_round_trip: float) -> Check:
@@ -242,31 +186,31 @@ def judge_roles(user: str, privileges: Sequence[Mapping[str, Any]], database: st
 
 def _allowed(privileges: Sequence[Mapping[str, Any]], database: str, collection: str) -> set[str]:
     """The actions on a collection that privileges add up to; an empty name in one stands for every name."""
-    found: set[str] = set()
+    allowed: set[str] = set()
     for privilege in privileges:
         on = privilege["resource"]
         named = on.get("db") in ("", database) and on.get("collection") in ("", collection)
         if named or on.get("anyResource"):
-            found.update(privilege["actions"])
-    return found | {action for _, action in NEEDED} | {"changeStream"} if "anyAction" in found else found
+            allowed.update(privilege["actions"])
+    return allowed | {action for _, action in NEEDED} | {"changeStream"} if "anyAction" in allowed else allowed
 
 
 def indexes(db: Queue) -> Check:
-    there = db.runs.index_information()
-    if not there:
+    existing = db.runs.index_information()
+    if not existing:
         return ok("indexes", "none yet; the first submit or worker makes them")
-    return judge_indexes(there)
+    return judge_indexes(existing)
 
 
-def judge_indexes(there: Mapping[str, Any]) -> Check:
+def judge_indexes(existing: Mapping[str, Any]) -> Check:
     wanted = {str(index.document["name"]): index.document for index in INDEXES}
-    if wrong := [name for name in wanted if name in there and _defined(there[name]) != _defined(wanted[name])]:
+    if wrong := [name for name in wanted if name in existing and _defined(existing[name]) != _defined(wanted[name])]:
         return error(
             "indexes",
             f"defined otherwise than this version needs: {', '.join(wrong)}",
             f"db.runs.dropIndex({wrong[0]!r}) and so on; the next submit or worker makes them anew",
         )
-    if missing := [name for name in wanted if name not in there]:
+    if missing := [name for name in wanted if name not in existing]:
         return warning("indexes", f"missing: {', '.join(missing)}", "who may creates them by any submit (see deploy/)")
     return ok("indexes", f"all there: {', '.join(wanted)}")
 
@@ -287,9 +231,9 @@ def store_root(db: Queue, url: str) -> Check:
     )
 
 
-def cards(db: Queue) -> Check:
-    """That no two workers were given one card."""
-    shared = queries.sharing(db)
+def shared_gpus(db: Queue) -> Check:
+    """That no two workers were given one GPU."""
+    shared = workers.sharing(db)
     if not shared:
         return ok("cards", "none is used by two workers")
     found, _, advice = workers.describe_sharing(shared).rpartition("; ")

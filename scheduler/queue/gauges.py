@@ -4,8 +4,9 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 
-from repro.scheduler.queue import queries
+from repro.scheduler.queue import listing, workers
 from repro.scheduler.runs import State
+from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Document, Queue, server_time
 
 FIRST = 10_000  # pending runs that are told apart by their stage; for that each must be read
@@ -36,18 +37,19 @@ class Figures:
 
 
 def figures(db: Queue) -> Figures:
+    """The queue now."""
     now = server_time(db)
     claimable = {"state": State.PENDING.value, "held": False}
-    found = {d["_id"]: d for d in db.runs.aggregate(by_gpus(claimable))}
-    workers = queries.live_workers(db)
+    groups = {group["_id"]: group for group in db.runs.aggregate(by_gpus(claimable))}
+    alive = workers.live(db)
     return Figures(
-        states={state.value: 0 for state in State} | queries.counts(db),
-        pending=_by_stage(db, claimable, {gpus: d["count"] for gpus, d in found.items()}),
-        oldest={gpus: (now - d["oldest"]).total_seconds() for gpus, d in found.items()},
+        states={state.value: 0 for state in State} | listing.counts(db),
+        pending=_by_stage(db, claimable, {gpus: group["count"] for gpus, group in groups.items()}),
+        oldest={gpus: (now - group["oldest"]).total_seconds() for gpus, group in groups.items()},
         failures=_failures(db, {"$gte": now - RECENT}),
-        workers=len(workers),
-        cards=sum(len(worker["cards"]) for worker in workers),
-        places=sum(worker["cpus"] for worker in workers),
+        workers=len(alive),
+        cards=sum(len(worker["cards"]) for worker in alive),
+        places=sum(worker["cpus"] for worker in alive),
     )
 
 
@@ -65,15 +67,15 @@ def _by_stage(db: Queue, claimable: Document, counted: dict[int, int]) -> dict[t
             {"$group": {"_id": {"stage": "$stage", "gpus": "$gpus"}, "count": {"$sum": 1}}},
         ]
     )
-    found = {(d["_id"]["stage"], d["_id"]["gpus"]): d["count"] for d in first}
+    by_stage = {(group["_id"]["stage"], group["_id"]["gpus"]): group["count"] for group in first}
     for gpus, count in counted.items():
-        left = count - sum(n for (_, g), n in found.items() if g == gpus)
+        left = count - sum(n for (_, of), n in by_stage.items() if of == gpus)
         if left > 0:
-            found[OTHERS, gpus] = left
-    return found
+            by_stage[OTHERS, gpus] = left
+    return by_stage
 
 
 def _failures(db: Queue, when: Document) -> dict[str, int]:
     guard = {"state": State.FAILED.value, "finished_at": when}
-    failed = db.runs.find(guard, {"error.type": 1}).limit(MOST_FAILURES)
-    return dict(Counter(str(d.get("error", {}).get("type", "unknown")) for d in failed))
+    failed = collection(db).find(guard, {"error.type": 1}).limit(MOST_FAILURES)
+    return dict(Counter(str(run.get("error", {}).get("type", "unknown")) for run in failed))

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from repro.scheduler import runs
-from repro.scheduler.queue import queries
-from repro.scheduler.server.connection import Document, Queue
+from repro.scheduler.queue import lookup
+from repro.scheduler.runs import RunDocument
+from repro.scheduler.server.connection import Queue
 from repro.stages import config as configs
 from repro.stages.config import Config
 from repro.stages.errors import ConfigError
@@ -63,9 +64,9 @@ class Plan:
     """
 
     order: list[Candidate]
-    known: dict[str, Document]
+    known: dict[str, RunDocument]
     fingerprints: dict[str, str]
-    equal: dict[str, Document]
+    equal: dict[str, RunDocument]
 
     @property
     def fresh(self) -> list[Candidate]:
@@ -82,9 +83,9 @@ def plan(db: Queue, paths: Sequence[Path], change: Change) -> Plan:
     if change.name and len(asked) > 1:
         raise ConfigError("--name: one name can't serve several configs; submit them one by one")
     files = _with_sources(asked, change.allow_unknown)
-    known = queries.identities(db, files.keys() | {s for c in files.values() for s in c.sources})
+    known = lookup.identities(db, files.keys() | {s for c in files.values() for s in c.sources})
     order = _sources_first(files, known)
-    prints = {name: str(d["fingerprint"]) for name, d in known.items() if name not in files}
+    prints = {name: run["fingerprint"] for name, run in known.items() if name not in files}
     settled: list[Candidate] = []
     for candidate in order:
         digest = configs.fingerprint(candidate.config, prints)
@@ -93,7 +94,7 @@ def plan(db: Queue, paths: Sequence[Path], change: Change) -> Plan:
         _check_immutable(final, digest, known.get(final.name))
         settled.append(final)
     fresh = [c.name for c in settled if c.name not in known]
-    done = {} if change.again or not fresh else queries.equal(db, [prints[name] for name in fresh])
+    done = {} if change.again or not fresh else lookup.equal(db, [prints[name] for name in fresh])
     return Plan(settled, known, prints, {name: done[prints[name]] for name in fresh if prints[name] in done})
 
 
@@ -106,7 +107,7 @@ def submit(db: Queue, paths: Sequence[Path], change: Change | None = None, **opt
     runs.create_indexes(db)
     change, options = change or Change(), {"submitted_by": submitter()} | options
     states: dict[str, str] = {}
-    equal: dict[str, Document] = {}
+    equal: dict[str, RunDocument] = {}
     with _no_garbage_collection():
         while True:
             ready = plan(db, paths, change)
@@ -115,10 +116,10 @@ def submit(db: Queue, paths: Sequence[Path], change: Change | None = None, **opt
             # ours too; with other content the name is refused, or the next letter taken.
             equal |= ready.equal
             taken = runs.adopt(db, adopted)
-            states |= {str(d["_id"]): runs.State.DONE.value for d, _ in adopted if d["_id"] not in taken}
+            states |= {run["_id"]: runs.State.DONE.value for run, _ in adopted if run["_id"] not in taken}
             if documents and not taken:
                 taken = runs.submit(db, documents)
-                states |= {str(d["_id"]): str(d["state"]) for d in documents if d["_id"] not in taken}
+                states |= {run["_id"]: run["state"] for run in documents if run["_id"] not in taken}
             if not taken:
                 break
         _release_what_ended_meanwhile(db, ready, documents)
@@ -138,9 +139,11 @@ def _no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _documents(ready: Plan, options: Document) -> tuple[list[Document], list[tuple[Document, Document]]]:
+def _documents(
+    ready: Plan, options: Mapping[str, Any]
+) -> tuple[list[RunDocument], list[tuple[RunDocument, RunDocument]]]:
     """Those to be computed, and those that need not be, each with the run that has its result."""
-    unfinished = {n for n, d in ready.known.items() if d["state"] != runs.State.DONE}
+    unfinished = {name for name, run in ready.known.items() if run["state"] != runs.State.DONE}
     undone = {c.name for c in ready.fresh if c.name not in ready.equal} | unfinished
     documents = [
         runs.document(
@@ -153,22 +156,25 @@ def _documents(ready: Plan, options: Document) -> tuple[list[Document], list[tup
         )
         for c in ready.fresh
     ]
-    adopted = [(d, ready.equal[d["_id"]]) for d in documents if d["_id"] in ready.equal]
-    return [d for d in documents if d["_id"] not in ready.equal], adopted
+    adopted = [(run, ready.equal[run["_id"]]) for run in documents if run["_id"] in ready.equal]
+    return [run for run in documents if run["_id"] not in ready.equal], adopted
 
 
-def _release_what_ended_meanwhile(db: Queue, ready: Plan, documents: Sequence[Document]) -> None:
+def _release_what_ended_meanwhile(db: Queue, ready: Plan, documents: Sequence[RunDocument]) -> None:
     """A source may have ended between our look and our insert: its release came too early for the child."""
-    if waited := {s for d in documents for s in d["waiting_for"]} & ready.known.keys():
-        runs.release_children(db, [n for n, d in queries.identities(db, waited).items() if d["state"] == "done"])
+    if awaited := {source for run in documents for source in run["waiting_for"]} & ready.known.keys():
+        now = lookup.identities(db, awaited)
+        runs.release_children(db, [name for name, run in now.items() if run["state"] == runs.State.DONE])
 
 
-def _submitted(one: Candidate, fresh: Mapping[str, str], equal: Mapping[str, Document], ready: Plan) -> Submitted:
-    name, stage = one.name, str(one.config["stage"])
+def _submitted(
+    candidate: Candidate, fresh: Mapping[str, str], equal: Mapping[str, RunDocument], ready: Plan
+) -> Submitted:
+    name, stage = candidate.name, str(candidate.config["stage"])
     if name not in fresh:
-        found = ready.known[name]
-        return Submitted(name, stage, found["state"], new=False, location=found.get("location"))
-    same = equal.get(name, {})
+        run = ready.known[name]
+        return Submitted(name, stage, run["state"], new=False, location=run.get("location"))
+    same: RunDocument = equal.get(name, {})
     return Submitted(name, stage, fresh[name], new=True, location=same.get("location"), same_as=same.get("_id"))
 
 
@@ -210,11 +216,11 @@ def _beside(where: str, name: str) -> str:
 
 def _with_sources(asked: Sequence[Candidate], allow_unknown: bool) -> dict[str, Candidate]:
     """The candidates and, from the files beside them, their sources, by name."""
-    found: dict[str, Candidate] = {}
+    by_name: dict[str, Candidate] = {}
     for candidate in asked:
-        _check_same(found.setdefault(candidate.name, candidate), candidate)
+        _check_same(by_name.setdefault(candidate.name, candidate), candidate)
     waiting = [candidate for candidate in asked if candidate.sources]
-    read = {candidate.where for candidate in found.values() if not candidate.base}
+    read = {candidate.where for candidate in by_name.values() if not candidate.base}
     while waiting:
         child = waiting.pop()
         for source in child.sources:
@@ -224,9 +230,9 @@ def _with_sources(asked: Sequence[Candidate], allow_unknown: bool) -> dict[str, 
             read.add(where)
             config = configs.load(Path(where))
             candidate = Candidate(source, config, where, check_config(config, where, allow_unknown))
-            _check_same(found.setdefault(source, candidate), candidate)
+            _check_same(by_name.setdefault(source, candidate), candidate)
             waiting.append(candidate)
-    return found
+    return by_name
 
 
 def _check_same(one: Candidate, other: Candidate) -> None:
@@ -234,7 +240,7 @@ def _check_same(one: Candidate, other: Candidate) -> None:
         raise ConfigError(f"{other.where}: {one.where} has the same name, {other.name}, and other content")
 
 
-def _sources_first(files: Mapping[str, Candidate], known: Mapping[str, Document]) -> list[Candidate]:
+def _sources_first(files: Mapping[str, Candidate], known: Mapping[str, RunDocument]) -> list[Candidate]:
     for candidate in files.values():
         for source in candidate.sources:
             if source not in files and source not in known:
@@ -250,21 +256,21 @@ def _sources_first(files: Mapping[str, Candidate], known: Mapping[str, Document]
 
 
 def _settle_name(
-    db: Queue, candidate: Candidate, digest: str, known: dict[str, Document], taken: set[str]
+    db: Queue, candidate: Candidate, digest: str, known: dict[str, RunDocument], taken: set[str]
 ) -> Candidate:
     """The lettered run that computes this already, else the next free letter."""
-    lettered = queries.lettered(db, candidate.base)
-    same = sorted((n for n, found in lettered.items() if found == digest), key=lambda n: (len(n), n))
+    lettered = lookup.lettered(db, candidate.base)
+    same = sorted((n for n, fingerprint in lettered.items() if fingerprint == digest), key=lambda n: (len(n), n))
     name = same[0] if same else configs.next_letter(candidate.base, lettered.keys() | taken)
     if same:
-        known.update(queries.identities(db, [name]))
+        known.update(lookup.identities(db, [name]))
     return candidate._replace(name=name, base="")
 
 
-def _check_immutable(candidate: Candidate, digest: str, there: Document | None) -> None:
-    if there is None or there["fingerprint"] == digest:
+def _check_immutable(candidate: Candidate, digest: str, known: RunDocument | None) -> None:
+    if known is None or known["fingerprint"] == digest:
         return
-    changed = configs.difference(there["config"], candidate.config) or "a source of it is another one"
+    changed = configs.difference(known["config"], candidate.config) or "a source of it is another one"
     raise ConfigError(
         f"{candidate.where}: the name {candidate.name} is taken by another config ({changed}); configs are immutable: "
         f"take a new name, or lay the change over it with --set"

@@ -1,10 +1,10 @@
-"""Why a run does not run yet, in a few words. Pure: `queries` gathers the facts."""
+"""Why a run does not run yet, in a few words. Pure: `listing` gathers the facts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from repro.scheduler.runs import State
+from repro.scheduler.runs import RunDocument, State
 from repro.scheduler.server.connection import Document
 
 
@@ -24,13 +24,14 @@ class Facts:
     first: Mapping[int, str]
 
 
-def reason(run: Document, facts: Facts) -> str:
+def reason(run: RunDocument, facts: Facts) -> str:
+    """Why a waiting or pending run does not run yet."""
     if run["state"] == State.WAITING:
         return ", ".join(f"{name} is {facts.sources.get(name, 'gone')}" for name in run["waiting_for"])
     if run["held"]:
         return "held"
-    if run.get("not_before") and run["not_before"] > facts.now:
-        return f"not before {run['not_before']:%H:%M:%S} UTC"
+    if (not_before := run.get("not_before")) and not_before > facts.now:
+        return f"not before {not_before:%H:%M:%S} UTC"
     return _no_worker(run["gpus"], facts.workers) or _in_line(run, facts)
 
 
@@ -49,7 +50,7 @@ def _no_worker(gpus: int, workers: Sequence[Document]) -> str | None:
     return None
 
 
-def _in_line(run: Document, facts: Facts) -> str:
+def _in_line(run: RunDocument, facts: Facts) -> str:
     kind = f" for {run['gpus']} GPU{'s' * (run['gpus'] > 1)}" if run["gpus"] else ""
     first = facts.first.get(run["gpus"], run["_id"])
     return f"next in line{kind}" if first == run["_id"] else f"behind {first}{kind}"

@@ -1,4 +1,4 @@
-"""What all workers share: the store's root, fixed at first use, and the list of who is alive."""
+"""What all workers share: the store's root, fixed at first use, and the list of who is alive with what."""
 
 import os
 import socket
@@ -11,11 +11,14 @@ from repro.scheduler.server import connection
 from repro.scheduler.server.connection import Document, Queue
 from repro.stages.errors import ReproError
 
+SILENT = 120  # seconds after which a worker does not count as alive
+HEARD_LATELY = {"$expr": {"$gt": ["$seen_at", {"$subtract": ["$$NOW", SILENT * 1000]}]}}
+
 
 def fix_store(db: Queue, url: str, creates_once: bool) -> None:
     """Keep the store's root with the queue: the first worker sets it, all others must have the same.
 
-    `creates_once` says whether the store refuses a name that is taken, as a probe of it found.
+    `creates_once` says whether the store refuses a name that is taken, as a probe of it has shown.
 
     Raises:
         ReproError: the queue's results lie elsewhere.
@@ -53,14 +56,14 @@ def create_indexes(db: Queue) -> None:
 
 
 def name_here() -> str:
-    """Of a worker that is this process: machine and process id."""
+    """The name of a worker that is this process: machine and process id."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def announce(
     db: Queue,
     worker: str,
-    cards: Sequence[str],
+    gpus: Sequence[str],
     cpus: int,
     lease: float = 30,
     numbers: Sequence[int] = (),
@@ -68,10 +71,10 @@ def announce(
 ) -> bool:
     """Say, or say again, that a worker is alive and what it has; True if somebody asked it to drain.
 
-    `numbers`: what its user calls the cards by; `avoided`: those on which somebody else computes now.
+    `gpus`: their UUIDs; `numbers`: by which its user knows them; `avoided`: those on which somebody else computes now.
     """
     facts = {
-        "cards": list(cards),
+        "cards": list(gpus),
         "numbers": list(numbers),
         "avoided": list(avoided),
         "cpus": cpus,
@@ -79,21 +82,46 @@ def announce(
     }
     has = {name: {"$literal": value} for name, value in facts.items()}
     update = [{"$set": has | {"seen_at": "$$NOW", "expires_at": {"$add": ["$$NOW", round(lease * 1000)]}}}]
-    found: Document | None = db.workers.find_one_and_update(
+    announced: Document | None = db.workers.find_one_and_update(
         {"_id": worker}, update, upsert=True, return_document=ReturnDocument.AFTER
     )
-    return bool(found and found.get("drain"))
+    return bool(announced and announced.get("drain"))
 
 
 def size(db: Queue) -> int:
-    """About how many workers are alive: a figure that the server has at hand, and is slow to take the dead from."""
+    """About how many workers are alive: a figure that the server has at hand; it counts the dead for a while."""
     return db.workers.estimated_document_count()
+
+
+def live(db: Queue) -> list[Document]:
+    """Those that have been heard of lately, by the server's clock."""
+    return list(db.workers.find(HEARD_LATELY))
+
+
+def is_any_alive(db: Queue) -> bool:
+    """Whether a worker has been heard of lately."""
+    return db.workers.find_one(HEARD_LATELY, {"_id": 1}) is not None
+
+
+def sharing(db: Queue, gpus: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """GPU -> the workers that were given it, of those that more than one live worker has.
+
+    A GPU's UUID is one in the world, so machines and containers need not be told apart.
+    """
+    guard: Document = {"$expr": {"$gt": ["$expires_at", "$$NOW"]}}
+    if gpus is not None:
+        guard["cards"] = {"$in": list(gpus)}
+    users: dict[str, list[str]] = {}
+    for worker in db.workers.find(guard, {"cards": 1, "among": 1}).sort("_id"):
+        for gpu in () if is_gone(worker) else worker["cards"]:
+            users.setdefault(gpu, []).append(worker["_id"])
+    return {gpu: names for gpu, names in users.items() if len(names) > 1 and (gpus is None or gpu in gpus)}
 
 
 def is_gone(worker: Document) -> bool:
     """Whether a worker of this machine, or of this container, has no process any more.
 
-    Its document outlives it by the length of its lease; who is started again is not to be told of himself.
+    Its document outlives it by the length of its lease; a worker that is started again must not be warned of itself.
     """
     host, _, pid = str(worker["_id"]).rpartition(":")
     if (host, worker.get("among")) != (socket.gethostname(), _processes()):
@@ -106,7 +134,7 @@ def is_gone(worker: Document) -> bool:
 
 
 def _processes() -> str:
-    """Among which processes this one's id is its own: those of a machine, or of a container; empty if unknown."""
+    """The machine or container in which process ids are unique, by its process namespace; empty if unknown."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -114,9 +142,9 @@ def _processes() -> str:
 
 
 def describe_sharing(shared: Mapping[str, Sequence[str]]) -> str:
-    """One line about cards that several workers were given."""
-    told = "; ".join(f"{card} by {' and '.join(names)}" for card, names in shared.items())
-    return f"a card is used by two workers: {told}; start them with other --gpus, or one with --per-gpu"
+    """One line about GPUs that several workers were given."""
+    pairs = "; ".join(f"{gpu} by {' and '.join(names)}" for gpu, names in shared.items())
+    return f"a card is used by two workers: {pairs}; start them with other --gpus, or one with --per-gpu"
 
 
 def drain(db: Queue, workers: Sequence[str]) -> None:
@@ -132,4 +160,5 @@ def drain(db: Queue, workers: Sequence[str]) -> None:
 
 
 def depart(db: Queue, worker: str) -> None:
+    """Say that a worker has left."""
     db.workers.delete_one({"_id": worker})

@@ -100,7 +100,7 @@ def reachable(url: str = "") -> Iterator[None]:
 
 
 def create_indexes(collection: Collection[Document], indexes: Sequence[IndexModel]) -> None:
-    """Make the indexes that are missing, cheap when they are there.
+    """Make the indexes that are missing; cheap when none is.
 
     A user who may not make any goes without: somebody who may has made them, or `repro doctor` says that they miss.
     """

@@ -1,20 +1,14 @@
 """A real mongod under REPRO_HOME: started on demand, shared by every command with the same home.
 
-    home/mongo/data         its database          home/mongo/server.json  the port chosen last
-    home/mongo/mongod.log   its log, bounded      home/mongo/lock         held while one is started or stopped
-
 Not guaranteed: it has no password, so other users of this machine can connect to it, and one home must
 not be shared by two machines. For either, run a MongoDB of your own and set REPRO_MONGO_URL.
 """
 
 import contextlib
-import fcntl
-import json
 import os
 import signal
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +16,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
-from repro.scheduler.server import mongod
+from repro.scheduler.server import embedded_folder, mongod
 from repro.scheduler.server.mongod import HOST
 from repro.stages.errors import Unreachable
 
@@ -49,10 +43,10 @@ def ensure(home: Path) -> str:
     Raises:
         Unreachable: there is no mongod, it does not start, or the folder can't be used.
     """
-    with _folder(home) as folder:
+    with embedded_folder.opened(home) as folder:
         server = _ours(folder)
         if server is None or not server.writable:
-            with _locked(folder):
+            with embedded_folder.locked(folder):
                 server = _ours(folder) or _start(folder)
                 _make_primary(server)
         return _url(server)
@@ -64,7 +58,7 @@ def status(home: Path) -> dict[str, Any] | None:
     Raises:
         Unreachable: the folder can't be read, or the server went away meanwhile.
     """
-    with _folder(home) as folder:
+    with embedded_folder.opened(home) as folder:
         server = _ours(folder)
         if server is None:
             return None
@@ -87,11 +81,11 @@ def stop(home: Path) -> bool:
     Raises:
         Unreachable: it did not end in time, or the folder can't be used.
     """
-    with _folder(home) as folder:
+    with embedded_folder.opened(home) as folder:
         if not folder.exists():
             return False
-        with _locked(folder):
-            if not _held(folder):
+        with embedded_folder.locked(folder):
+            if not embedded_folder.is_in_use(folder):
                 return False
             pid = int((folder / "data" / "mongod.lock").read_text())
             _shut_down(folder, pid)
@@ -105,10 +99,11 @@ def _start(folder: Path) -> _Server:
     data.mkdir(mode=0o700, exist_ok=True)
     for _ in range(3):
         # One that a killed command has left behind comes up by itself; a killed one takes a moment to be gone.
-        if server := _answer(folder, lambda: _held(folder), SETTLE_SECONDS):
+        if server := _answer(folder, lambda: embedded_folder.is_in_use(folder), SETTLE_SECONDS):
             return server
-        port = _free_port(_recorded_port(folder))
-        _record(folder, port)  # before the start: whoever comes after our sudden death finds the child by it
+        port = embedded_folder.free_port(embedded_folder.recorded_port(folder))
+        # Before the start: whoever comes after our sudden death finds the child by it.
+        embedded_folder.record_port(folder, port)
         seen = log.stat().st_size if log.exists() else 0
         process = mongod.spawn(program, data, port, log)
         if server := _answer(folder, lambda child=process: child.poll() is None, START_SECONDS):  # type: ignore[misc]
@@ -166,7 +161,7 @@ def _shut_down(folder: Path, pid: int) -> None:
 
 def _wait_until_gone(folder: Path, pid: int) -> None:
     deadline = time.monotonic() + STOP_SECONDS
-    while _held(folder) or _alive(pid):
+    while embedded_folder.is_in_use(folder) or _alive(pid):
         if time.monotonic() > deadline:
             raise Unreachable(f"the embedded MongoDB (process {pid}) does not end; see {folder / 'mongod.log'}")
         time.sleep(0.02)
@@ -187,8 +182,8 @@ def _alive(pid: int) -> bool:
 
 def _ours(folder: Path) -> _Server | None:
     """The server at the recorded port, if it answers and works on our data: a port can change hands."""
-    port = _recorded_port(folder)
-    if port is None or not _listens(port):
+    port = embedded_folder.recorded_port(folder)
+    if port is None or not embedded_folder.listens(port):
         return None
     try:
         with _client(port) as client:
@@ -201,91 +196,11 @@ def _ours(folder: Path) -> _Server | None:
         return None
 
 
-def _held(folder: Path) -> bool:
-    """Whether a live mongod has our data open; it keeps mongod.lock locked, so a stale file fools nobody."""
-    try:
-        handle = os.open(folder / "data" / "mongod.lock", os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-
-
 def _bound_log(log: Path, client: Client) -> None:
     with contextlib.suppress(FileNotFoundError):  # deleted by hand, or another command was faster
         if log.stat().st_size > LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
             client.admin.command("logRotate")  # with `--logRotate reopen`: go on in a new file of the old name
-
-
-def _recorded_port(folder: Path) -> int | None:
-    try:
-        return int(json.loads((folder / "server.json").read_bytes())["port"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):  # none yet, or cut short by a crash
-        return None
-
-
-def _record(folder: Path, port: int) -> None:
-    beside = folder / "server.json.new"
-    beside.write_text(json.dumps({"port": port}) + "\n")
-    beside.replace(folder / "server.json")
-
-
-def _listens(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=2):
-        return True
-    return False
-
-
-def _free_port(preferred: int | None) -> int:
-    """The port of the last time if it is still free, so that URLs which were noted down stay right."""
-    if preferred and _is_free(preferred):
-        return preferred
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as mongod does
-        try:
-            probe.bind((HOST, port))
-        except (OSError, OverflowError):
-            return False
-        return True
-
-
-@contextlib.contextmanager
-def _folder(home: Path) -> Iterator[Path]:
-    """The server's folder; trouble with it is told in one line."""
-    folder = Path(os.path.realpath(home)) / "mongo"
-    try:
-        yield folder
-    except OSError as error:
-        raise Unreachable(
-            f"can't use {error.filename or folder} for the embedded MongoDB: {error.strerror or error}; "
-            "set REPRO_HOME to a folder of your own on a local disk, or REPRO_MONGO_URL"
-        ) from error
-    except PyMongoError as error:
-        raise Unreachable(f"the embedded MongoDB of {folder} went away: {error}") from error
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Let one command at a time start or stop the server; the lock ends with its holder, however it ends."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _client(port: int) -> Client:

@@ -32,13 +32,13 @@ def find() -> str:
         Unreachable: there is neither.
     """
     bundled = (Path(entry) / "fiftyone" / "db" / "bin" / "mongod" for entry in sys.path)
-    found = shutil.which("mongod") or next((str(path) for path in bundled if os.access(path, os.X_OK)), None)
-    if found is None:
+    program = shutil.which("mongod") or next((str(path) for path in bundled if os.access(path, os.X_OK)), None)
+    if program is None:
         raise Unreachable(
             "no MongoDB: REPRO_MONGO_URL is not set and there is no mongod on the PATH; either "
             'pip install "repro-queue[embedded]", or install mongod / set REPRO_MONGO_URL to a running server'
         )
-    return found
+    return program
 
 
 def spawn(mongod: str, data: Path, port: int, log: Path) -> "subprocess.Popen[bytes]":

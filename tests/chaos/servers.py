@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
-from repro.scheduler.server import embedded, mongod
+from repro.scheduler.server import embedded_folder, mongod
 from tests.chaos import clock
 from tests.chaos.mongo_proxy import MongoFaults
 from tests.chaos.proxy import HOST
@@ -22,7 +22,7 @@ class Member:
 
     def __init__(self, number, folder, skew=0):
         self.number, self.folder = number, folder
-        self.port = embedded._free_port(None)
+        self.port = embedded_folder.free_port(None)
         self.data = folder / str(number)
         self.data.mkdir(parents=True)
         self.program = mongod.find()

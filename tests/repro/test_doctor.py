@@ -14,7 +14,7 @@ from pymongo.errors import AutoReconnect
 
 from repro.scheduler import runs
 from repro.scheduler.queue import doctor_mongodb as mongo
-from repro.scheduler.queue import workers
+from repro.scheduler.queue import doctor_report, workers
 from repro.scheduler.server import mongod
 from repro.scheduler.settings import Settings
 from repro.stages.errors import Unreachable
@@ -235,9 +235,9 @@ def test_a_check_that_breaks_is_an_error_line():
     def breaks(error):
         raise error
 
-    found = mongo.attempt("this", breaks, ZeroDivisionError("by\nzero"))
+    found = doctor_report.attempt("this", breaks, ZeroDivisionError("by\nzero"))
     assert (found.name, found.state, found.found) == ("this", "error", "ZeroDivisionError: by zero")
-    found = mongo.attempt("this", breaks, AutoReconnect("it hung up"))
+    found = doctor_report.attempt("this", breaks, AutoReconnect("it hung up"))
     assert found.found == "MongoDB can't be reached: it hung up"
 
 

@@ -9,7 +9,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from repro.scheduler import runs
-from repro.scheduler.server import embedded, mongod
+from repro.scheduler.server import embedded_folder, mongod
 from repro.scheduler.server.connection import connect
 from repro.scheduler.settings import Settings
 from tests import s3
@@ -46,7 +46,7 @@ class Fresh:
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory, seaweedfs):
-    folder, port = tmp_path_factory.mktemp("fresh"), embedded._free_port(None)
+    folder, port = tmp_path_factory.mktemp("fresh"), embedded_folder.free_port(None)
     key = folder / "key"
     key.write_text("a shared secret of the replica set")
     key.chmod(0o600)

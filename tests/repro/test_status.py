@@ -17,7 +17,7 @@ import pyte
 import pytest
 
 from repro.scheduler import runs
-from repro.scheduler.queue import queries, workers
+from repro.scheduler.queue import listing, workers
 from repro.views import tables
 from tests.repro.terminal import golden, on_terminal
 
@@ -101,15 +101,15 @@ def test_a_name_that_is_not_there_is_refused(queue, status):
 def test_a_long_queue_does_not_hide_the_newest_failures(queue):
     for number in range(30):
         submit(queue, f"more{number}")
-    found = [run["_id"] for run in queries.listing(queue, limit=10)]
+    found = [run["_id"] for run in listing.newest(queue, limit=10)]
     assert len(found) == 10
     assert found[-1] == "broken"
 
 
 def test_counts_of_a_long_history_do_not_walk_it(queue, monkeypatch):
-    exact = queries.counts(queue)
-    monkeypatch.setattr(queries, "MANY", 1)
-    assert queries.counts(queue) == exact
+    exact = listing.counts(queue)
+    monkeypatch.setattr(listing, "MANY", 1)
+    assert listing.counts(queue) == exact
 
 
 @pytest.mark.parametrize(

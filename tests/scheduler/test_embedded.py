@@ -13,7 +13,7 @@ import psutil
 import pytest
 from pymongo import MongoClient
 
-from repro.scheduler.server import embedded, mongod
+from repro.scheduler.server import embedded, embedded_folder, mongod
 from repro.stages.errors import Unreachable
 from tests.processes import is_gone
 
@@ -116,7 +116,7 @@ def test_a_port_that_was_taken_meanwhile_is_left_and_the_data_move_along(own_hom
     url = embedded.ensure(own_home)
     write(url)
     kill(pid_of(own_home))
-    occupied(embedded._recorded_port(own_home / "mongo"))
+    occupied(embedded_folder.recorded_port(own_home / "mongo"))
     moved = embedded.ensure(own_home)
     assert moved != url
     assert kept(moved)
@@ -139,10 +139,10 @@ def test_one_that_was_left_behind_while_starting_is_taken_up(own_home):
     """The command died after the start of mongod: no replica set, perhaps not even listening yet."""
     data = own_home / "mongo" / "data"
     data.mkdir(parents=True)
-    port = embedded._free_port(None)
-    embedded._record(own_home / "mongo", port)
+    port = embedded_folder.free_port(None)
+    embedded_folder.record_port(own_home / "mongo", port)
     process = mongod.spawn(mongod.find(), data, port, own_home / "mongo" / "mongod.log")
-    while not embedded._held(own_home / "mongo"):  # before that, the second may be the quicker of the two
+    while not embedded_folder.is_in_use(own_home / "mongo"):  # before that, the second may be the quicker of the two
         assert process.poll() is None
     assert f":{port}/" in embedded.ensure(own_home)
     assert pid_of(own_home) == process.pid
@@ -172,7 +172,7 @@ def test_stop_waits_until_it_is_gone(own_home):
 def test_stop_ends_one_that_does_not_listen_yet(own_home):
     embedded.ensure(own_home)
     pid = pid_of(own_home)
-    embedded._record(own_home / "mongo", 1)
+    embedded_folder.record_port(own_home / "mongo", 1)
     assert embedded.stop(own_home) is True
     assert is_gone(pid)
 

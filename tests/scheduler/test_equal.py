@@ -5,7 +5,7 @@ import json
 import pytest
 
 from repro.scheduler import runs
-from repro.scheduler.queue import queries
+from repro.scheduler.queue import lineage, lookup
 from repro.scheduler.queue.submission import Change, plan, submit
 
 
@@ -47,7 +47,7 @@ def test_an_equal_chain_is_done_at_once_at_the_same_places(database, files):
     found = submit(database, files[1:], tags=["mine"])
     assert said(found) == [("datab", "done", "data"), ("modelb", "done", "model")]
     assert found[1].location == "file:///s/model-0"
-    one, other = (queries.run(database, name) for name in ("model", "modelb"))
+    one, other = (lookup.run(database, name) for name in ("model", "modelb"))
     assert other["history"][0]["why"] == "equal to model"
     kept = {"location", "outputs", "metrics", "params", "fingerprint", "stage"}
     assert {key: other[key] for key in kept} == {key: one[key] for key in kept}
@@ -62,7 +62,7 @@ def test_a_child_of_an_equal_run_starts_at_once(database, files, write):
     child = write("child", stage="train", source="datab", lr=0.1)
     found = submit(database, [files[1], child])
     assert said(found) == [("datab", "done", "data"), ("modelb", "pending", None), ("child", "pending", None)]
-    assert queries.sources(database, queries.run(database, "child"))["datab"]["location"] == "file:///s/data-0"
+    assert lineage.sources(database, lookup.run(database, "child"))["datab"]["location"] == "file:///s/data-0"
 
 
 def test_again_computes(database, files):

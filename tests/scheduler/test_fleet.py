@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 
-from repro.scheduler.queue import queries, workers
+from repro.scheduler.queue import workers
 from repro.scheduler.server.connection import server_time
 
 
@@ -34,11 +34,11 @@ def test_who_is_gone_is_known_of_the_processes_that_can_be_seen_from_here(databa
     host = socket.gethostname()
     workers.announce(database, f"{host}:{dead.pid}", ["GPU-a"], 1)
     workers.announce(database, workers.name_here(), ["GPU-a"], 1)
-    assert queries.sharing(database) == {}
+    assert workers.sharing(database) == {}
     database.workers.update_one({"_id": f"{host}:{dead.pid}"}, {"$set": {"among": "pid:[1]"}})
-    assert queries.sharing(database) == {"GPU-a": sorted([f"{host}:{dead.pid}", workers.name_here()])}
+    assert workers.sharing(database) == {"GPU-a": sorted([f"{host}:{dead.pid}", workers.name_here()])}
     workers.announce(database, f"another-{host}:{dead.pid}", ["GPU-b"], 1)
     workers.announce(database, f"{host}:{os.getppid()}", ["GPU-b"], 1)
-    assert queries.sharing(database, ["GPU-b"]) == {
+    assert workers.sharing(database, ["GPU-b"]) == {
         "GPU-b": sorted([f"another-{host}:{dead.pid}", f"{host}:{os.getppid()}"])
     }

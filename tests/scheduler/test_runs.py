@@ -10,8 +10,8 @@ from pymongo import WriteConcern
 from pymongo.errors import WriteConcernError
 
 from repro.scheduler import runs
-from repro.scheduler.queue import queries
-from repro.scheduler.runs import Draw, State
+from repro.scheduler.queue import claims, lineage
+from repro.scheduler.runs import ClaimSpread, State, expressions
 from repro.scheduler.server.connection import server_time
 
 
@@ -92,36 +92,36 @@ def test_claims_go_by_priority_then_age_then_order_of_submission(db):
     assert [claim(db)["_id"] for _ in range(4)] == ["urgent", "b", "a", "c"]
 
 
-def test_a_draw_takes_any_of_about_the_first_of_a_priority(db):
+def test_a_claim_spread_takes_any_of_about_the_first_of_a_priority(db):
     runs.submit(db, [runs.document(f"r{i:02}", {"stage": "train"}, str(i), [], []) for i in range(60)])
-    drawn = [runs.claim(db, "w", (0,), 30, draw=Draw(0, among=4))["_id"] for _ in range(60)]
-    assert sorted(drawn) == [f"r{i:02}" for i in range(60)]
-    assert drawn != sorted(drawn)  # by chance once in 4 ** 59
+    claimed = [runs.claim(db, "w", (0,), 30, spread=ClaimSpread(0, among=4))["_id"] for _ in range(60)]
+    assert sorted(claimed) == [f"r{i:02}" for i in range(60)]
+    assert claimed != sorted(claimed)  # by chance once in 4 ** 59
 
 
 @pytest.mark.parametrize("last", [9, 5, 0])
-def test_a_draw_respects_priority_whatever_was_claimed_last(db, last):
+def test_a_claim_spread_respects_priority_whatever_was_claimed_last(db, last):
     for priority in (0, 5, 9):
         for i in range(3):
             add(db, f"p{priority}-{i}", priority=priority)
-    taken = [runs.claim(db, "w", (0,), 30, draw=Draw(last, among=50))["priority"] for _ in range(9)]
+    taken = [runs.claim(db, "w", (0,), 30, spread=ClaimSpread(last, among=50))["priority"] for _ in range(9)]
     assert taken == [9] * 3 + [5] * 3 + [0] * 3
-    assert runs.claim(db, "w", (0,), 30, draw=Draw(last, among=50)) is None
+    assert runs.claim(db, "w", (0,), 30, spread=ClaimSpread(last, among=50)) is None
 
 
 @pytest.mark.parametrize("unfit", [{"held": True}, {"gpus": 2}, {"not_before": datetime(2999, 1, 1, tzinfo=UTC)}])
-def test_a_draw_passes_over_what_may_not_start(db, unfit):
+def test_a_claim_spread_passes_over_what_may_not_start(db, unfit):
     add(db, "first", **unfit)
-    assert runs.claim(db, "w", (0,), 30, draw=Draw(0, among=1)) is None
+    assert runs.claim(db, "w", (0,), 30, spread=ClaimSpread(0, among=1)) is None
 
 
-def test_forty_drawing_claimers_of_eighty_runs_claim_each_once(db):
+def test_forty_claimers_with_a_spread_of_eighty_runs_claim_each_once(db):
     runs.submit(db, [runs.document(f"r{i}", {"stage": "train"}, str(i), [], []) for i in range(80)])
     barrier = threading.Barrier(40)
 
     def compete(number):
         barrier.wait()
-        return [runs.claim(db, f"w{number}", (0,), 30, draw=Draw(0, among=16)) for _ in range(2)]
+        return [runs.claim(db, f"w{number}", (0,), 30, spread=ClaimSpread(0, among=16)) for _ in range(2)]
 
     with ThreadPoolExecutor(40) as threads:
         won = [found for pair in threads.map(compete, range(40)) for found in pair]
@@ -136,7 +136,7 @@ def test_a_claim_that_the_majority_may_not_have_is_no_claim_to_work_on(db):
     with pytest.raises(WriteConcernError):
         runs.claim(of_three, "w1", (0,), 30, token)
     deadline = time.monotonic() + 30
-    while queries.held_with(db, token) is None:  # it was applied, and is to be seen once the majority has it
+    while claims.held_with(db, token) is None:  # it was applied, and is to be seen once the majority has it
         assert time.monotonic() < deadline
 
 
@@ -224,7 +224,7 @@ def test_fail_by_the_machine_comes_back_later_until_attempts_are_spent(db):
     assert runs.fail(db, name, token, {"type": "Killed", "message": "gone"}, again=True)
     waiting = get(db)
     assert (waiting["state"], waiting["attempts"]) == ("pending", 1)
-    assert 0 < (waiting["not_before"] - server_time(db)).total_seconds() <= 1.5 * runs.BACKOFF
+    assert 0 < (waiting["not_before"] - server_time(db)).total_seconds() <= 1.5 * expressions.BACKOFF
     assert claim(db) is None
     db.runs.update_one({"_id": name}, {"$set": {"not_before": None}})
     token = claim(db)["lease"]["token"]
@@ -279,8 +279,8 @@ def test_a_run_that_loses_worker_after_worker_comes_back_ever_later(db):
         assert runs.expire(db) == 1
         delays.append((get(db)["not_before"] - now).total_seconds())
     assert delays[0] < 1
-    assert 0.5 * runs.BACKOFF <= delays[1] <= 1.5 * runs.BACKOFF + 1
-    assert runs.BACKOFF <= delays[2] <= 3 * runs.BACKOFF + 1
+    assert 0.5 * expressions.BACKOFF <= delays[1] <= 1.5 * expressions.BACKOFF + 1
+    assert expressions.BACKOFF <= delays[2] <= 3 * expressions.BACKOFF + 1
 
 
 def test_a_lease_ends_in_time_although_the_servers_clock_went_back(db):
@@ -300,7 +300,7 @@ def test_a_backoff_ends_in_time_although_the_servers_clock_went_back(db):
     assert runs.shorten_waits(db, 30) == 0
     db.runs.update_one({"_id": name}, {"$set": {"not_before": in_time + timedelta(seconds=90)}})
     assert runs.shorten_waits(db, 30) == 1
-    assert (get(db)["not_before"] - server_time(db)).total_seconds() <= 1.5 * runs.BACKOFF
+    assert (get(db)["not_before"] - server_time(db)).total_seconds() <= 1.5 * expressions.BACKOFF
 
 
 def test_a_dead_workers_run_is_claimable_at_once_although_the_servers_clock_went_back(db):
@@ -313,7 +313,7 @@ def test_a_dead_workers_run_is_claimable_at_once_although_the_servers_clock_went
     assert claim(db)["_id"] == name
 
 
-def test_what_a_submitter_puts_off_stays_put_off(db):
+def test_a_not_before_of_the_submitter_is_not_shortened(db):
     add(db, not_before=datetime(2999, 1, 1, tzinfo=UTC))
     assert runs.shorten_waits(db, 30) == 0
 
@@ -355,9 +355,9 @@ def test_release_children_waits_for_the_last_source(db):
 def test_a_release_that_a_crash_swallowed_is_found(db):
     name, token = running(db, name="data")
     add(db, "child", waiting_for=["data"])
-    assert queries.ready_sources(db) == []
+    assert lineage.ready_sources(db) == []
     runs.complete(db, name, token, "file:///s/data-1", {})
-    assert queries.ready_sources(db) == ["data"]
+    assert lineage.ready_sources(db) == ["data"]
 
 
 @pytest.mark.parametrize("state", ["waiting", "pending", "running"])
@@ -413,9 +413,9 @@ def test_an_error_text_is_never_evaluated(db):
 
 def test_history_does_not_grow_without_bound(db):
     add(db, max_attempts=1000)
-    for _ in range(runs.HISTORY):
+    for _ in range(expressions.HISTORY):
         runs.hand_back(db, "model", claim(db)["lease"]["token"])
-    assert len(get(db)["history"]) == runs.HISTORY
+    assert len(get(db)["history"]) == expressions.HISTORY
 
 
 def test_writes_are_acknowledged_by_the_majority(db):

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from repro.scheduler import runs
-from repro.scheduler.queue import queries
+from repro.scheduler.queue import lineage
 
 ROUNDS = 30
 
@@ -173,6 +173,6 @@ def test_a_chain_goes_through_ended_runs_and_leaves_the_neighbours(db):
     }.items():  # fmt: skip
         add(db, name, sources)
     runs.cancel(db, "broken")
-    assert queries.chain(db, ["model"]) == ["report", "table", "model", "stream", "data"]
-    assert set(queries.chain(db, ["done"])) == {"data", "stream", "model", "report", "sibling", "table"}
-    assert queries.chain(db, ["other"]) == ["table", "other"]
+    assert lineage.chain(db, ["model"]) == ["report", "table", "model", "stream", "data"]
+    assert set(lineage.chain(db, ["done"])) == {"data", "stream", "model", "report", "sibling", "table"}
+    assert lineage.chain(db, ["other"]) == ["table", "other"]

@@ -3,7 +3,7 @@
 import pytest
 
 from repro.scheduler import runs
-from repro.scheduler.queue import queries
+from repro.scheduler.queue import lineage, listing, lookup
 from repro.stages.errors import ReproError
 from repro.worker.audit import reruns
 
@@ -11,7 +11,7 @@ from repro.worker.audit import reruns
 def done(db, name, sources=()):
     document = runs.document(name, {"stage": "train"}, name * 2, list(sources), [], location=f"file:///s/{name}-0")
     assert runs.restore(db, [document | {"outputs": [], "metrics": {}}]) == []
-    return queries.run(db, name)
+    return lookup.run(db, name)
 
 
 class Marks:
@@ -35,13 +35,13 @@ def test_a_rerun_reads_what_the_original_read(database):
     done(database, "data")
     original = done(database, "model", ["data"])
     (name,) = reruns.start(database, Marks(model={"data": "file:///s/data-0"}), [original], "me")
-    rerun = queries.run(database, name)
+    rerun = lookup.run(database, name)
     assert (rerun["inputs"], rerun["sources"], rerun["verifies"]) == ({}, ["data"], "model")
-    assert queries.sources(database, rerun)["data"]["location"] == "file:///s/data-0"
+    assert lineage.sources(database, rerun)["data"]["location"] == "file:///s/data-0"
     runs.cancel(database, name)
     # Since then, `data` was restored from another of its attempts.
     reruns.start(database, Marks(model={"data": "file:///s/data-1"}), [original], "me")
-    found = queries.sources(database, queries.run(database, name))["data"]
+    found = lineage.sources(database, lookup.run(database, name))["data"]
     assert found["location"] == "file:///s/data-1"
     assert "outputs" not in found  # what lies there is told by the manifest there
 
@@ -58,15 +58,15 @@ def test_one_run_has_one_rerun_at_a_time(database):
     claimed = runs.claim(database, "worker", [0], 30)
     assert claimed["_id"] == "model.verify"
     runs.rerun(database, original, {})
-    assert queries.run(database, "model.verify")["lease"]["token"] == claimed["lease"]["token"]
+    assert lookup.run(database, "model.verify")["lease"]["token"] == claimed["lease"]["token"]
     result = {"outputs": [], "metrics": {}}
     for _ in range(2):  # the reply to the first was lost
         assert runs.complete(database, "model.verify", claimed["lease"]["token"], "file:///s/model.verify-0", result)
-    ended = queries.run(database, "model.verify")
+    ended = lookup.run(database, "model.verify")
     assert (ended["state"], ended["history"][-1]["to"]) == ("verified", "verified")
-    assert queries.counts(database) == {"done": 1, "verified": 1}
+    assert listing.counts(database) == {"done": 1, "verified": 1}
     runs.rerun(database, original, {})
-    again = queries.run(database, "model.verify")
+    again = lookup.run(database, "model.verify")
     assert (again["state"], again["attempts"], "location" in again) == ("pending", 0, False)
 
 
@@ -79,9 +79,9 @@ def test_results_come_before_reruns(database):
 def test_a_verdict_is_kept_once_and_no_more_than_so_many(database):
     before = done(database, "model")
     for number in range(runs.VERDICTS + 2):
-        assert runs.judge(database, "model", {"ended_at": number, "level": "$stage"})
-        assert not runs.judge(database, "model", {"ended_at": number, "level": "close"})
-    after = queries.run(database, "model")
+        assert runs.record_verdict(database, "model", {"ended_at": number, "level": "$stage"})
+        assert not runs.record_verdict(database, "model", {"ended_at": number, "level": "close"})
+    after = lookup.run(database, "model")
     verdicts = after.pop("verdicts")
     assert [verdict["ended_at"] for verdict in verdicts] == list(range(2, runs.VERDICTS + 2))
     assert verdicts[0]["level"] == "$stage"
@@ -92,7 +92,7 @@ def test_only_done_runs_are_chosen(database):
     for name in "abc":
         done(database, name)
     runs.submit(database, [runs.document("d", {"stage": "train"}, "f", [], [])])
-    runs.rerun(database, queries.run(database, "a"), {})
+    runs.rerun(database, lookup.run(database, "a"), {})
     assert [run["_id"] for run in reruns.choose(database, [])] == ["a", "b", "c"]
     assert len(reruns.choose(database, [], "train", 2)) == 2
     assert reruns.choose(database, [], "export") == []

@@ -114,6 +114,7 @@ def _started(call):
 def main():
     from repro.cli import main as repro
     from repro.scheduler import runs
+    from repro.scheduler.runs import expressions
     from repro.worker.attempt.executor import Attempt, Executor
     from repro.worker.loop import Worker
     from repro.worker.store.store import Store
@@ -144,7 +145,7 @@ def main():
     _after(Store, "push", lambda _, store, location, folder, names: (pushed(location, names), run_of(location)))
     _after(runs, "complete", lambda _, db, name, *more: ("completed", name))
     if STRIKES:
-        runs.BACKOFF = 0.5  # among so many faults a run meets one after the other
+        expressions.BACKOFF = 0.5  # among so many faults a run meets one after the other
     elif sys.argv[1] == "KILL":
         Worker._heal = lambda worker: None  # what a victim leaves is not for the other victims
     repro(sys.argv[2:])

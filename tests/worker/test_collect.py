@@ -9,7 +9,6 @@ from botocore.session import Session
 
 from repro.scheduler import runs
 from repro.stages.errors import ReproError
-from repro.worker.attempt.executor import bounded
 from repro.worker.audit import store_recovery
 from repro.worker.audit.garbage import Collector
 from repro.worker.audit.garbage import _path as local_path
@@ -198,7 +197,7 @@ def test_the_queue_is_rebuilt_from_s3(remote):
     bench.db.client.drop_database(bench.db.name)
     ready = store_recovery.plan(bench.db, bench.store, checksums=True)
     assert ready.problems == []
-    assert store_recovery.restore(bench.db, bench.store, ready, bounded) == ["a", "b", "c"]
+    assert store_recovery.restore(bench.db, bench.store, ready) == ["a", "b", "c"]
     for name, run in before.items():
         for field in ("config", "fingerprint", "location", "outputs", "metrics", "params", "environment", "usage"):
             assert bench.get(name)[field] == run[field], field

@@ -39,7 +39,7 @@ def test_one_worker_alone_sets_itself_aside(bench):
 
     def compete(name):
         barrier.wait()
-        if runs.set_aside(bench.db, "big", name, 30):
+        if runs.reserve(bench.db, "big", name, 30):
             won.append(name)
 
     threads = [threading.Thread(target=compete, args=(f"w{i}",)) for i in range(8)]
@@ -49,19 +49,19 @@ def test_one_worker_alone_sets_itself_aside(bench):
         thread.join()
     assert len(won) == 1
     assert bench.get("big")["aside"]["worker"] == won[0]
-    assert runs.set_aside(bench.db, "big", won[0], 30)
+    assert runs.reserve(bench.db, "big", won[0], 30)
 
 
 @pytest.mark.parametrize("gone", ["claimed", "held", "expired"])
 def test_what_one_worker_waits_for_may_go_to_another(bench, gone):
     bench.submit("big", "noop", gpus=2)
-    assert runs.set_aside(bench.db, "big", "w1", 0 if gone == "expired" else 30)
+    assert runs.reserve(bench.db, "big", "w1", 0 if gone == "expired" else 30)
     if gone == "expired":
-        wait_for(lambda: runs.set_aside(bench.db, "big", "w2", 30))
-        assert not runs.set_aside(bench.db, "big", "w1", 30)
+        wait_for(lambda: runs.reserve(bench.db, "big", "w2", 30))
+        assert not runs.reserve(bench.db, "big", "w1", 30)
     elif gone == "held":
         assert runs.hold(bench.db, "big", by="somebody")
-        assert not runs.set_aside(bench.db, "big", "w1", 30)
+        assert not runs.reserve(bench.db, "big", "w1", 30)
     else:
         assert runs.claim(bench.db, "w2", (0, 1, 2), 30)["_id"] == "big"
-        assert not runs.set_aside(bench.db, "big", "w1", 30)
+        assert not runs.reserve(bench.db, "big", "w1", 30)

@@ -12,7 +12,7 @@ import pytest
 from repro.readers.log_reader import Follower
 from repro.scheduler.live import log_pieces, points
 from repro.scheduler.live.log_pieces import Piece
-from repro.scheduler.queue import queries
+from repro.scheduler.queue import lookup
 from repro.stages.errors import StageError
 from repro.worker.live.curve_sampler import Curve
 from repro.worker.live.log_cursor import MOST, PIECE, Told
@@ -21,7 +21,7 @@ from tests.worker.test_worker import wait_for
 
 
 def text_of(bench, name, follow=False, lines=None):
-    return "".join(Follower(bench.db, lambda: bench.store, lines).texts(queries.run(bench.db, name), follow))
+    return "".join(Follower(bench.db, lambda: bench.store, lines).texts(lookup.run(bench.db, name), follow))
 
 
 def sleeps(bench, name, text):
@@ -47,7 +47,7 @@ def test_the_log_of_a_running_run_is_told_and_followed_to_its_end(bench):
         try:
             wait_for(lambda: bench.db.logs.count_documents({}))
             assert text_of(bench, "a") == "hello from the stage\n"
-            follower = Follower(bench.db, lambda: bench.store, None).texts(queries.run(bench.db, "a"), follow=True)
+            follower = Follower(bench.db, lambda: bench.store, None).texts(lookup.run(bench.db, "a"), follow=True)
             assert next(follower) == "hello from the stage\n"
         finally:
             kill_stage(bench, "a")
@@ -65,7 +65,7 @@ def test_the_figures_of_a_running_run_are_told_once_each(bench):
         try:
             wait_for(lambda: bench.db.metrics.count_documents({}))
             wait_for(lambda: bench.db.logs.count_documents({}))
-            return list(points.points(bench.db, queries.run(bench.db, "a")["lease"]["token"]))
+            return list(points.points(bench.db, lookup.run(bench.db, "a")["lease"]["token"]))
         finally:
             kill_stage(bench, "a")
 

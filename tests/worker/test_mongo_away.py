@@ -9,7 +9,7 @@ import pytest
 from pymongo.errors import AutoReconnect, PyMongoError
 
 from repro.scheduler import runs
-from repro.scheduler.queue import queries
+from repro.scheduler.queue import lineage
 from repro.scheduler.server import embedded
 from repro.scheduler.server.connection import connect
 from repro.scheduler.settings import Settings
@@ -77,7 +77,7 @@ def test_a_claim_whose_reply_was_lost_is_taken_up_again(bench, monkeypatch):
 
 def test_a_claim_after_which_the_server_went_away_is_taken_up_again(bench, monkeypatch):
     bench.submit("one", "write")
-    real, lost = queries.sources, []
+    real, lost = lineage.sources, []
 
     def lose_the_first_reply(*words):
         if not lost:
@@ -85,7 +85,7 @@ def test_a_claim_after_which_the_server_went_away_is_taken_up_again(bench, monke
             raise AutoReconnect("the server went away")
         return real(*words)
 
-    monkeypatch.setattr(queries, "sources", lose_the_first_reply)
+    monkeypatch.setattr(lineage, "sources", lose_the_first_reply)
     bench.work()
     assert lost
     assert (bench.get("one")["state"], bench.get("one")["attempts"]) == ("done", 1)

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from repro.scheduler.queue import queries, workers
+from repro.scheduler.queue import listing, workers
 from repro.stages.errors import ConfigError
 from repro.worker.gpus import HIDDEN, Load, foreign, visible
 from repro.worker.slots import Slot, Slots, choose
@@ -187,7 +187,7 @@ def test_runs_of_one_card_share_it_and_one_of_two_waits_for_whole_ones(bench, tm
     def look():
         for number in range(3):
             wait_for(Path(f"{tmp_path}/s{number}.ready").exists)
-        seen.extend(run["state"] for run in queries.listing(bench.db))
+        seen.extend(run["state"] for run in listing.newest(bench.db))
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -209,7 +209,7 @@ def test_a_card_that_somebody_uses_is_left_alone_until_it_is_free(bench):
         wait_for(lambda: all(bench.get(f"small{number}")["state"] == "done" for number in range(3)))
         assert bench.get("big")["state"] == "pending"
         (worker,) = wait_for(lambda: list(bench.db.workers.find({"avoided": ["GPU-b"]})))
-        why = queries.why_waiting(bench.db, [bench.get("big")])["big"]
+        why = listing.why_waiting(bench.db, [bench.get("big")])["big"]
         assert why == f"needs 2 GPUs and somebody else computes on those of {worker['_id']}"
         inventory.loads = {}
 
@@ -276,7 +276,7 @@ def test_two_workers_with_one_card_are_both_told(bench):
     assert f"GPU-b by {' and '.join(sorted(['box:2', here.name]))};" in line
     assert "GPU-a" not in line
     assert "GPU-c" not in line
-    assert queries.sharing(bench.db) == {}  # one of them has left
+    assert workers.sharing(bench.db) == {}  # one of them has left
 
 
 def test_the_process_of_a_worker_imports_no_torch(bench, settings_environment, toy_path):

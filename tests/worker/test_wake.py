@@ -8,7 +8,7 @@ import pytest
 from pymongo.errors import OperationFailure
 
 from repro.scheduler import runs
-from repro.scheduler.queue import queries
+from repro.scheduler.queue import claims
 from repro.worker import loop
 from repro.worker.polling import Pace
 from repro.worker.wakeup import Bell, Waker
@@ -41,7 +41,7 @@ def test_news_of_a_submit_and_of_a_release_wake(bench, waker):
 
 def test_an_idle_worker_starts_a_new_run_long_before_its_next_poll(bench, monkeypatch):
     monkeypatch.setattr(Pace, "poll", lambda pace: 600)
-    followed, real = threading.Event(), queries.pending_news
+    followed, real = threading.Event(), claims.pending_news
 
     def news(db, over):
         found = real(db, over)
@@ -49,7 +49,7 @@ def test_an_idle_worker_starts_a_new_run_long_before_its_next_poll(bench, monkey
         followed.set()
         yield from found
 
-    monkeypatch.setattr(queries, "pending_news", news)
+    monkeypatch.setattr(claims, "pending_news", news)
     worker = bench.worker(max_runs=1)
     thread = threading.Thread(target=lambda: followed.wait(60) and bench.submit("a", "noop"))
     thread.start()
@@ -62,7 +62,7 @@ def test_a_worker_that_gets_no_news_polls(bench, monkeypatch):
     def no_streams(db, over):
         raise OperationFailure("The $changeStream stage is only supported on replica sets", 40573)
 
-    monkeypatch.setattr(queries, "pending_news", no_streams)
+    monkeypatch.setattr(claims, "pending_news", no_streams)
     worker = bench.worker(max_runs=1)
     idle = threading.Event()
     monkeypatch.setattr(worker._waker, "listen", lambda seconds: idle.set())
@@ -74,7 +74,7 @@ def test_a_worker_that_gets_no_news_polls(bench, monkeypatch):
 
 
 def test_a_stream_that_breaks_is_opened_again(bench, monkeypatch):
-    real, opened = queries.pending_news, []
+    real, opened = claims.pending_news, []
 
     def broken_once(db, over):
         opened.append(True)
@@ -82,7 +82,7 @@ def test_a_stream_that_breaks_is_opened_again(bench, monkeypatch):
             raise OperationFailure("The $changeStream stage is only supported on replica sets", 40573)
         return real(db, over)
 
-    monkeypatch.setattr(queries, "pending_news", broken_once)
+    monkeypatch.setattr(claims, "pending_news", broken_once)
     monkeypatch.setattr("repro.worker.wakeup.RETRY", 0.01)
     bell = Bell()
     waker = Waker(bench.db, bell, Pace())
@@ -95,13 +95,13 @@ def test_a_stream_that_breaks_is_opened_again(bench, monkeypatch):
 
 
 def test_who_wants_no_news_any_more_has_no_stream(bench, monkeypatch):
-    ended, real = threading.Event(), queries.pending_news
+    ended, real = threading.Event(), claims.pending_news
 
     def news(db, over):
         yield from real(db, over)
         ended.set()
 
-    monkeypatch.setattr(queries, "pending_news", news)
+    monkeypatch.setattr(claims, "pending_news", news)
     waker = Waker(bench.db, Bell(), Pace())
     waker.start()
     waker.listen(0.1)

@@ -11,7 +11,7 @@ from tests.worker.test_worker import wait_for
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
-    monkeypatch.setattr("repro.scheduler.runs.BACKOFF", 0.01)
+    monkeypatch.setattr("repro.scheduler.runs.expressions.BACKOFF", 0.01)
 
 
 @pytest.mark.parametrize("wrapped", [False, True])

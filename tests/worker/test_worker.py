@@ -100,7 +100,7 @@ def test_the_children_of_a_failed_run_wait_and_the_worker_leaves(bench):
 
 
 def test_a_killed_stage_is_the_machines_fault_and_is_tried_again(bench, monkeypatch):
-    monkeypatch.setattr("repro.scheduler.runs.BACKOFF", 0.01)
+    monkeypatch.setattr("repro.scheduler.runs.expressions.BACKOFF", 0.01)
     run = bench.run("dying", "dies", options={"max_attempts": 2})
     assert (run["state"], run["attempts"]) == ("failed", 2)
     assert "SIGKILL" in run["error"]["message"]

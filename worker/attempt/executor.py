@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.scheduler import runs
-from repro.scheduler.runs import State
+from repro.scheduler.runs import RunDocument, State
 from repro.scheduler.server.connection import Document
 from repro.stages import config as configs
 from repro.stages import files
@@ -83,9 +83,9 @@ HANDED_BACK = Stopped("handed back", hand_back=True)
 class Attempt:
     """A claimed run while this worker has it. The lease's keeper reads `progress` and may call `stop`."""
 
-    run: Document
+    run: RunDocument
     slot: Slot
-    sources: dict[str, Document]
+    sources: dict[str, RunDocument]
     began: float = field(default_factory=time.monotonic)
     progress: Document | None = None
     moved: float = field(default_factory=time.monotonic)  # when the stage last said how far it is
@@ -276,11 +276,11 @@ class Executor:
             found.append(entry | {"path": path, "location": entry.get("location") or f"{ancestor['location']}/{name}"})
         return found
 
-    def outputs(self, source: Document) -> list[dict[str, Any]]:
+    def outputs(self, source: RunDocument) -> list[dict[str, Any]]:
         return outputs_of(self.store, source)
 
 
-def outputs_of(store: Store, run: Document) -> list[dict[str, Any]]:
+def outputs_of(store: Store, run: RunDocument) -> list[dict[str, Any]]:
     """All outputs of a done run: from its manifest, where its document holds only some of them or none."""
     if "outputs_total" in run or "outputs" not in run:
         return list(json.loads(store.read(run["location"], MANIFEST))["outputs"])

@@ -1,7 +1,7 @@
 """Defaults that changed under done runs: today's code, read from its source, beside what runs have recorded.
 
-MongoDB does the counting, in one aggregation, so ten thousand runs cost a second and no worker. Not seen: a
-default that is computed, or a change of what the code does with a value. A rerun sees those (`reruns`).
+MongoDB does the counting, so ten thousand runs cost a second and no worker. Not seen: a default that is computed, or a
+change of what the code does with a value. A rerun sees those (`reruns`).
 """
 
 import json
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from repro.scheduler.runs import State
+from repro.scheduler.queue import audits
 from repro.scheduler.server.connection import Document, Queue
 from repro.stages import config as configs
 from repro.stages.errors import ConfigError
@@ -38,10 +38,9 @@ class Drift:
 
     def __str__(self) -> str:
         where = f"in {self.runs} done run{'s' if self.runs > 1 else ''}"
-        had = (
-            f"{self.key} was {_shown(self.was) if self.default else 'given'} {where}" if self.key else f"it was {where}"
-        )
-        return f"{self.stage}: {had}, {self.today} (e.g. {self.example})"
+        value = _shown(self.was) if self.default else "given"
+        before = f"{self.key} was {value} {where}" if self.key else f"it was {where}"
+        return f"{self.stage}: {before}, {self.today} (e.g. {self.example})"
 
     def as_dict(self) -> Document:
         return asdict(self)
@@ -49,46 +48,19 @@ class Drift:
 
 def drifts(db: Queue, names: Sequence[str] = (), stage: str | None = None) -> list[Drift]:
     """Every key of done runs that today's code reads otherwise; all runs, or these, or a stage's."""
-    guard: Document = {"state": State.DONE.value}
-    guard |= {"_id": {"$in": list(names)}} if names else {}
-    guard |= {"stage": stage} if stage else {}
     stages: dict[str, Mapping[str, Sequence[Any]] | ConfigError] = {}
-    found: list[Drift] = []
-    for group in db.runs.aggregate(_pipeline(guard)):
+    drifted: list[Drift] = []
+    for group in audits.values_read(db, names, stage):
         name = group["_id"]["stage"]
         if name not in stages:
             stages[name] = _today(name)
         today = stages[name]
         if isinstance(today, ConfigError):
             if group["_id"]["key"] == "stage":  # which every run reads: said once
-                found.append(Drift(name, "", False, None, str(today), group["runs"], group["example"]))
+                drifted.append(Drift(name, "", False, None, str(today), group["count"], group["example"]))
         elif drift := _drift(group, today):
-            found.append(drift)
-    return sorted(found, key=lambda d: (d.harmless, d.stage, d.key, _shown(d.was)))
-
-
-def _pipeline(guard: Document) -> list[Mapping[str, Any]]:
-    """One group for every value of every key. A group's key holds the type too, for to MongoDB 1 is 1.0.
-
-    What a config itself said is not a default: its values need not be told apart.
-    """
-    same = {"stage": "$stage", "key": "$read.k", "default": "$read.v.default"}
-    value = {"$cond": ["$read.v.default", "$read.v.value", None]}
-    types = {"$map": {"input": "$value", "in": {"$type": "$$this"}}}
-    kind = {"$cond": [{"$isArray": "$value"}, types, {"$type": "$value"}]}
-    return [
-        {"$match": guard},
-        {"$project": {"stage": 1, "read": {"$objectToArray": "$params"}}},
-        {"$unwind": "$read"},
-        {"$set": {"value": value}},
-        {
-            "$group": {
-                "_id": same | {"value": "$value", "kind": kind},
-                "runs": {"$sum": 1},
-                "example": {"$min": "$_id"},
-            }
-        },
-    ]
+            drifted.append(drift)
+    return sorted(drifted, key=lambda d: (d.harmless, d.stage, d.key, _shown(d.was)))
 
 
 def _today(stage: str) -> Mapping[str, Sequence[Any]] | ConfigError:
@@ -101,20 +73,20 @@ def _today(stage: str) -> Mapping[str, Sequence[Any]] | ConfigError:
 def _drift(group: Document, today: Mapping[str, Sequence[Any]]) -> Drift | None:
     """What drifted, if anything; a default that is nowhere read any more is an idea that was deleted (R8)."""
     stage, key, default, was = (group["_id"][name] for name in ("stage", "key", "default", "value"))
-    found = today.get(key, ())
+    defaults = today.get(key, ())
 
     def drift(text: str, harmless: bool = False) -> Drift:
-        return Drift(stage, key, default, was, text, group["runs"], group["example"], harmless)
+        return Drift(stage, key, default, was, text, group["count"], group["example"], harmless)
 
-    if not found:
+    if not defaults:
         if key in configs.RESERVED:
             return None
         return drift("is not read today", harmless=default)
-    if not default or any(_same(was, literal) for literal in found):
+    if not default or any(_same(was, literal) for literal in defaults):
         return None
-    if any(literal is COMPUTED for literal in found):
+    if any(literal is COMPUTED for literal in defaults):
         return drift("today's is computed: only a rerun can tell", harmless=True)
-    literals = [literal for literal in found if literal is not REQUIRED]
+    literals = [literal for literal in defaults if literal is not REQUIRED]
     return drift(f"is {_shown(literals[0])} today" if literals else "has no default today")
 
 

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from repro.scheduler.queue.doctor_mongodb import Check, attempt, error, ok, warning
+from repro.scheduler.queue.doctor_report import Check, attempt, error, ok, warning
 from repro.scheduler.settings import Settings
 from repro.stages import files
 from repro.stages.errors import Unreachable
@@ -31,13 +31,13 @@ NVIDIA, DISPLAY = "0x10de", "0x03"  # as /sys writes the maker and the class of 
 # In a process of its own; it computes on every card, since that a card is seen does not mean that it can be used.
 ASK_TORCH = """
 import json, torch
-told = {"torch": torch.__version__, "cuda": torch.version.cuda, "cards": torch.cuda.device_count()}
+answer = {"torch": torch.__version__, "cuda": torch.version.cuda, "cards": torch.cuda.device_count()}
 try:
-    for card in range(told["cards"]):
+    for card in range(answer["cards"]):
         assert (torch.ones(2, device=f"cuda:{card}") * 2).sum().item() == 4
 except Exception as error:
-    told["error"] = f"card {card}: {(str(error).splitlines() or [type(error).__name__])[0]}"
-print(json.dumps(told))
+    answer["error"] = f"card {card}: {(str(error).splitlines() or [type(error).__name__])[0]}"
+print(json.dumps(answer))
 """
 
 
@@ -65,10 +65,10 @@ def machine(settings: Settings) -> list[Check]:
 
 def store(settings: Settings) -> Check:
     """A write, a read back, and a create that must be refused; then the removal of all that."""
-    there = Store.open(settings.store, settings.home)
-    there.objects.check()
+    results = Store.open(settings.store, settings.home)
+    results.objects.check()
     try:
-        creates_once = there.probe()
+        creates_once = results.probe()
     except OSError as raised:
         return error(
             "store",
@@ -82,23 +82,23 @@ def store(settings: Settings) -> Check:
 
 def multipart(settings: Settings) -> Check:
     """An object larger than one request, there and back."""
-    there = Store.open(settings.store, settings.home)
+    objects = Store.open(settings.store, settings.home).objects
     with tempfile.TemporaryDirectory() as folder:
         sent, got = Path(folder) / "sent", Path(folder) / "got"
         sent.write_bytes(os.urandom(LARGE))
         key = f"{PROBES}/{secrets.token_hex(8)}"
-        same = there.objects.upload(key, sent) == there.objects.download(key, got, LARGE)
+        same = objects.upload(key, sent) == objects.download(key, got, LARGE)
         with contextlib.suppress(Unreachable):  # who may not delete leaves it to gc
-            there.objects.remove(key)
+            objects.remove(key)
     if not same:
         return error("store, large objects", f"{settings.store} gave back other bytes", "use another store")
     return ok("store, large objects", f"{LARGE / 1e6:.0f} MB there and back")
 
 
 def disk(name: str, path: Path) -> Check:
-    there = next(place for place in (path, *path.parents) if os.access(place, os.F_OK))
-    usage = shutil.disk_usage(there)
-    return judge_disk(name, there, usage.free, usage.total)
+    existing = next(place for place in (path, *path.parents) if os.access(place, os.F_OK))
+    usage = shutil.disk_usage(existing)
+    return judge_disk(name, existing, usage.free, usage.total)
 
 
 def judge_disk(name: str, path: Path, free: int, total: int) -> Check:
@@ -200,34 +200,34 @@ def torch_on_cards(cards: int) -> Check:
     return judge_torch(json.loads(done.stdout.splitlines()[-1]), cards)
 
 
-def judge_torch(told: Mapping[str, Any], cards: int) -> Check:
-    name, build = "torch on GPUs", f"torch {told['torch']}"
-    if told["cuda"] is None:
+def judge_torch(answer: Mapping[str, Any], cards: int) -> Check:
+    name, build = "torch on GPUs", f"torch {answer['torch']}"
+    if answer["cuda"] is None:
         return error(
             name,
             f"{build} is built without CUDA, but {cards} card{'s are' if cards != 1 else ' is'} here",
             "install torch's CUDA build (pytorch.org/get-started), or start workers with --gpus none",
         )
-    build += f" for CUDA {told['cuda']}"
-    if "error" in told or told["cards"] != cards:
+    build += f" for CUDA {answer['cuda']}"
+    if "error" in answer or answer["cards"] != cards:
         return error(
             name,
-            f"{build}: " + (told.get("error") or f"it sees {told['cards']} of {cards} cards"),
+            f"{build}: " + (answer.get("error") or f"it sees {answer['cards']} of {cards} cards"),
             "install a torch whose CUDA the driver supports (nvidia-smi names it), or a newer driver",
         )
     return ok(name, f"{build} computes on {cards}")
 
 
 def code() -> Check:
-    found = provenance.code()
-    if not found:
+    origin = provenance.code()
+    if not origin:
         return warning(
             "code",
             "no commit is known: results can't say which code made them",
             "run from a git checkout, or set REPRO_COMMIT where the code is installed without one",
         )
-    commit = str(found["commit"])[:12]
-    if found["dirty"]:
+    commit = str(origin["commit"])[:12]
+    if origin["dirty"]:
         return warning("code", f"commit {commit}, with uncommitted changes", "commit them before runs that count")
     return ok("code", f"commit {commit}, clean")
 
@@ -244,7 +244,3 @@ def python() -> Check:
     if missing:
         return error("Python", f"{found}; not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}")
     return ok("Python", found)
-
-
-def _path(url: str) -> Path:
-    return Path(url.removeprefix("file://"))

@@ -1,11 +1,12 @@
 """What a store and a home hold that nothing needs, and its removal.
 
-Of checkpoints those of a folder that is complete are dead, and in any folder those that two newer whole ones have made
-useless. Where a run may still go on from one, its document names it or its history the attempt, and the folder stays.
+A checkpoint is dead if the folder that it lies in is complete, or if two newer whole ones lie in that folder. As long
+as a run may go on from a checkpoint, the folder stays: the run's document names the checkpoint, or its history the
+attempt.
 
-Never removed, whatever its age: a folder that a document or another run's manifest names anywhere, the attempt
-that a run is running in, and what this queue knows nothing of: a folder of a run without a document, or of
-another computation than the document's. Those may be another queue's, or all that a lost database has left.
+Never removed, whatever its age: a folder that a document or the manifest of another run names; the folder of the
+attempt that a run is running in; and what this queue knows nothing of: a folder of a run without a document, or of
+another computation than the document's. Those may belong to another queue, or be all that is left of a lost database.
 
 Why a check right before the removal is enough: a folder is made after the claim whose token it is named after.
 When its run's document does not hold that token any more, no transition can name the folder again; `restore`
@@ -25,9 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from repro.scheduler import runs
-from repro.scheduler.queue import queries
-from repro.scheduler.runs import FINAL, State
-from repro.scheduler.server.connection import Document, Queue
+from repro.scheduler.queue import audits, lookup
+from repro.scheduler.runs import FINAL, RunDocument, State
+from repro.scheduler.server.connection import Queue
 from repro.stages.errors import ReproError, Unreachable
 from repro.stages.run import MANIFEST
 from repro.worker.audit import store_recovery
@@ -64,18 +65,18 @@ class Collector:
     def plan(self) -> list[Leftover]:
         """What nothing needs. Folders are listed before documents are read: what comes later is in neither."""
         attempts, uploads = self.store.attempts(), self.store.objects.unfinished()
-        works = [f"file://{path}" for path in attempt_folders(self.home / WORK)]
+        work_folders = [f"file://{path}" for path in attempt_folders(self.home / WORK)]
         self._named = {}
         for mark in self.store.marks(attempts):
             if isinstance(mark, Mark):
                 self._note(mark.location, _parsed(mark))
-        known = {document["_id"]: self._known(document) for document in store_recovery.references(self.db)}
-        found = [self._judge(location, known.get(_run_of(location))) for location in attempts + works]
-        found += [self._judge_upload(upload, known.get(_run_of(self._folder_of(upload)))) for upload in uploads]
-        gone = {leftover.location for leftover in found if leftover and not leftover.kept}
-        found += self._dead_checkpoints([location for location in attempts if location not in gone])
-        found += [self._judge_probe(probe) for probe in self.store.objects.listing(PROBES)]
-        return [leftover for leftover in found if leftover]
+        known = {document["_id"]: self._known(document) for document in audits.references(self.db)}
+        judged = [self._judge(location, known.get(_run_of(location))) for location in attempts + work_folders]
+        judged += [self._judge_upload(upload, known.get(_run_of(self._folder_of(upload)))) for upload in uploads]
+        gone = {leftover.location for leftover in judged if leftover and not leftover.kept}
+        judged += self._dead_checkpoints([location for location in attempts if location not in gone])
+        judged += [self._judge_probe(probe) for probe in self.store.objects.listing(PROBES)]
+        return [leftover for leftover in judged if leftover]
 
     def delete(self, planned: list[Leftover]) -> list[Leftover]:
         """Remove what was planned and is still not needed; returns what was removed.
@@ -84,27 +85,27 @@ class Collector:
             ReproError: the queue is empty and the store is not: the database was lost.
             Unreachable: a folder can't be removed.
         """
-        if store_recovery.is_empty(self.db) and self.store.attempts():
+        if audits.is_empty(self.db) and self.store.attempts():
             raise ReproError("the queue has no runs but the store has results: nothing is removed; run repro rebuild")
         return [leftover for leftover in planned if not leftover.kept and self._remove(leftover)]
 
     def _dead_checkpoints(self, attempts: list[str]) -> list[Leftover]:
-        """Those of folders that stay."""
+        """The dead checkpoints in folders that stay."""
         with ThreadPoolExecutor(MANY) as threads:
             listed = zip(attempts, threads.map(self.store.contents, attempts), strict=True)
             return [dead for location, contents in listed for dead in self._dead_in(location, contents)]
 
     def _dead_in(self, location: str, contents: list[Found]) -> Iterator[Leftover]:
-        done = any(found.key.endswith(f"/{MANIFEST}") for found in contents)
+        done = any(object_.key.endswith(f"/{MANIFEST}") for object_ in contents)
         why = "a checkpoint of a run that is done" if done else "a checkpoint that newer ones have made useless"
         for place in checkpoint_store.dead(contents, self.store.url, done):
-            parts = [found for found in contents if f"{self.store.url}/{found.key}".startswith(f"{place}/")]
+            parts = [object_ for object_ in contents if f"{self.store.url}/{object_.key}".startswith(f"{place}/")]
             age = time.time() - max(part.modified for part in parts)
             if age >= self.older_than:
                 yield Leftover(place, sum(part.size for part in parts), age, why, checkpoint=True)
 
     def _remove_checkpoint(self, leftover: Leftover) -> bool:
-        """What was dead stays dead: only newer ones join a folder."""
+        """A dead checkpoint stays dead: only newer ones are added to a folder."""
         checkpoint_store.remove(self.store, leftover.location)
         return True
 
@@ -113,7 +114,7 @@ class Collector:
             return self._remove_checkpoint(leftover)
         if leftover.upload or leftover.location.startswith(f"{self.store.url}/{PROBES}/"):
             return self._remove_object(leftover)
-        documents = store_recovery.references(self.db, _run_of(leftover.location))
+        documents = audits.references(self.db, _run_of(leftover.location))
         known = next((self._known(document) for document in documents), None)
         again = self._judge(leftover.location, known)
         if again is None or again.kept:
@@ -128,14 +129,14 @@ class Collector:
         return True
 
     def _remove_object(self, leftover: Leftover) -> bool:
-        """No document names these; that an upload's run does not hold its token any more never changes back."""
+        """No second look is needed: no document names these, and a run never gets an earlier token back."""
         if leftover.upload:
             self.store.objects.abort([leftover.upload])
         else:
             self.store.objects.remove(leftover.location.removeprefix(f"{self.store.url}/"))
         return True
 
-    def _judge(self, location: str, document: Document | None) -> Leftover | None:
+    def _judge(self, location: str, document: RunDocument | None) -> Leftover | None:
         """None for what is needed or too young."""
         if self._is_needed(location, document) or self._may_go_on_from(location, document):
             return None
@@ -149,7 +150,7 @@ class Collector:
         why, kept = self._reason(location, document)
         return Leftover(location, size, age, why, kept)
 
-    def _judge_upload(self, upload: Found, document: Document | None) -> Leftover | None:
+    def _judge_upload(self, upload: Found, document: RunDocument | None) -> Leftover | None:
         age = time.time() - upload.modified
         if age < self.older_than or _runs_in(self._folder_of(upload), document):
             return None
@@ -161,8 +162,8 @@ class Collector:
             return None
         return Leftover(f"{self.store.url}/{probe.key}", probe.size, age, "a probe of the store")
 
-    def _folder_of(self, found: Found) -> str:
-        return f"{self.store.url}/{found.key.partition('/')[0]}"
+    def _folder_of(self, upload: Found) -> str:
+        return f"{self.store.url}/{upload.key.partition('/')[0]}"
 
     def _footprint(self, location: str) -> tuple[int, float]:
         """The bytes of a folder, and when anything in it changed last."""
@@ -170,12 +171,12 @@ class Collector:
             return footprint(_path(location))
         if local := self.store.objects.local(location.removeprefix(f"{self.store.url}/")):
             return footprint(local)
-        found = self.store.contents(location)
-        if not found:
+        contents = self.store.contents(location)
+        if not contents:
             raise FileNotFoundError(location)
-        return sum(f.size for f in found), max(f.modified for f in found)
+        return sum(object_.size for object_ in contents), max(object_.modified for object_ in contents)
 
-    def _reason(self, location: str, document: Document | None) -> tuple[str, bool]:
+    def _reason(self, location: str, document: RunDocument | None) -> tuple[str, bool]:
         """Why a folder is a leftover, and whether it stays nevertheless."""
         if document is None:
             return f"{_run_of(location)} has no document; see repro rebuild", True
@@ -190,16 +191,16 @@ class Collector:
             return "run.json is broken or of another computation", True
         return f"complete, but its run is {document['state']} without it", False
 
-    def _is_needed(self, location: str, document: Document | None) -> bool:
+    def _is_needed(self, location: str, document: RunDocument | None) -> bool:
         if _runs_in(location, document):
             return True
         return not self._is_work(location) and bool(self._named.get(location, set()) - {location})
 
-    def _may_go_on_from(self, location: str, document: Document | None) -> bool:
+    def _may_go_on_from(self, location: str, document: RunDocument | None) -> bool:
         """Whether the next attempt at a run would begin with a checkpoint that lies here."""
         if document is None or document["state"] in (State.DONE, State.VERIFIED) or self._is_work(location):
             return False
-        (run,) = queries.runs(self.db, [_run_of(location)], {"history": 1})
+        (run,) = lookup.runs(self.db, [_run_of(location)], {"history": 1})
         attempts = [self.store.location(run["_id"], token) for token in reversed(runs.tokens(run))]
         newest = next(checkpoint_store.whole(self.store, attempts), "") if location in attempts else ""
         return newest.startswith(f"{location}/")
@@ -207,15 +208,16 @@ class Collector:
     def _is_work(self, location: str) -> bool:
         return location.startswith("file://") and _path(location).parent == self.home / WORK
 
-    def _known(self, document: Document) -> Document:
+    def _known(self, document: RunDocument) -> RunDocument:
         """What is kept of a document; what it names is noted, unless it is a rerun that has ended."""
         if "verifies" not in document or document["state"] not in FINAL:
             self._note(f"document {document['_id']}", document)
-        return {key: document[key] for key in ("state", "fingerprint", "lease") if key in document}
+        kept: RunDocument = {"state": document["state"], "fingerprint": document["fingerprint"]}
+        return kept | {"lease": document["lease"]} if "lease" in document else kept
 
-    def _note(self, who: str, found: Any) -> None:
+    def _note(self, who: str, content: Any) -> None:
         """Every text in a document or manifest that is a place in the store names that place's folder."""
-        for text in _texts(found):
+        for text in _texts(content):
             if text.startswith(f"{self.store.url}/"):
                 folder = text.removeprefix(f"{self.store.url}/").partition("/")[0]
                 self._named.setdefault(f"{self.store.url}/{folder}", set()).add(who)
@@ -234,22 +236,22 @@ def footprint(folder: Path) -> tuple[int, float]:
     Raises:
         FileNotFoundError: it is gone.
     """
-    found = [folder.lstat()]
+    entries = [folder.lstat()]
     for parent, folders, names in os.walk(folder):
         for name in (*folders, *names):
             with contextlib.suppress(FileNotFoundError):
-                found.append((Path(parent) / name).lstat())
-    return sum(s.st_size for s in found if stat.S_ISREG(s.st_mode)), max(s.st_mtime for s in found)
+                entries.append((Path(parent) / name).lstat())
+    return sum(s.st_size for s in entries if stat.S_ISREG(s.st_mode)), max(s.st_mtime for s in entries)
 
 
 def _parsed(mark: Mark) -> dict[str, Any] | None:
     with contextlib.suppress(ValueError):
-        found = json.loads(mark.data)
-        return found if isinstance(found, dict) else None
+        manifest = json.loads(mark.data)
+        return manifest if isinstance(manifest, dict) else None
     return None
 
 
-def _runs_in(location: str, document: Document | None) -> bool:
+def _runs_in(location: str, document: RunDocument | None) -> bool:
     """Whether a run is running in this attempt's folder."""
     running = document is not None and document["state"] == State.RUNNING
     return bool(running and document and location.endswith(f"-{document['lease']['token'][:8]}"))

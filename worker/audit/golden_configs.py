@@ -23,6 +23,7 @@ from repro.stages import config as configs
 from repro.stages.errors import ConfigError
 from repro.stages.run import MANIFEST
 from repro.stages.running.standalone import Options, run_alone
+from repro.worker.audit import result_comparison
 from repro.worker.audit.result_comparison import HARDWARE, READERS, Finding, Level, Tolerance, compare_files
 
 SMALL = 1 << 16  # bytes up to which an output itself is kept, if a reader knows its values
@@ -94,19 +95,19 @@ def _compare(name: str, kept: Path, made: Path, within: Tolerance) -> Checked:
     then, now = (json.loads((place / MANIFEST).read_bytes()) for place in (kept, made))
     before, after = ({o["path"]: o["sha256"] for o in side["outputs"]} for side in (then, now))
     same_hardware = all(then["environment"].get(key) == now["environment"].get(key) for key in HARDWARE)
-    found, unknown = [], []
+    findings, unknown = [], []
     for path in sorted(before.keys() | after.keys()):
         if path not in before or path not in after:
-            found.append(Finding(path, Level.DIFFERENT, why="is new" if path in after else "is not made any more"))
+            findings.append(Finding(path, Level.DIFFERENT, why="is new" if path in after else "is not made any more"))
         elif before[path] == after[path]:
-            found.append(Finding(path, Level.IDENTICAL))
+            findings.append(Finding(path, Level.IDENTICAL))
         elif (kept / path).exists():
-            found.append(compare_files(path, kept / path, made / path, within))
+            findings.append(compare_files(path, kept / path, made / path, within))
         elif same_hardware:
-            found.append(Finding(path, Level.DIFFERENT, why="other bytes; its values were not kept"))
+            findings.append(Finding(path, Level.DIFFERENT, why="other bytes; its values were not kept"))
         else:
             unknown.append(path)
-    return Checked(name, found, same_hardware, unknown)
+    return Checked(name, findings, same_hardware, unknown)
 
 
 def _run(folder: Path, name: str, root: Path) -> Path:
@@ -143,11 +144,10 @@ def _sources_first(folder: Path, names: Sequence[str]) -> list[str]:
 
 
 def _outputs(made: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((made / MANIFEST).read_bytes())["outputs"]
-    return found
+    outputs: list[dict[str, Any]] = json.loads((made / MANIFEST).read_bytes())["outputs"]
+    return outputs
 
 
 def is_worse(checked: Checked, level: str | None) -> bool:
     """Whether it is worse than asked for: by default identical, or close on other hardware."""
-    asked = level or ("identical" if checked.same_hardware else "close")
-    return checked.level > Level[asked.upper()]
+    return result_comparison.is_worse(checked.level, checked.same_hardware, level)

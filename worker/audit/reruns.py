@@ -1,4 +1,4 @@
-"""Reruns of done runs on today's code: which, and from which inputs; `result_comparison` says what came of them.
+"""Reruns of done runs on today's code: which, from which inputs, and the verdict on what they gave.
 
 A rerun is a run of its own, called `NAME.verify`, which no config can be called. It reads the inputs that its
 original read, ends as `verified` and never as `done`, and lies in a folder of its own, which `repro gc` removes.
@@ -8,93 +8,95 @@ One run has one rerun at a time; who asks for another while it is under way shar
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from repro.scheduler import runs
-from repro.scheduler.queue import queries
-from repro.scheduler.server.connection import Document, Queue
+from repro.scheduler.queue import audits, lookup, workers
+from repro.scheduler.runs import RunDocument, State, Verdict
+from repro.scheduler.server.connection import Queue
 from repro.stages.errors import ReproError, StageError
-from repro.worker.audit.store_recovery import Store
+from repro.worker.audit.result_comparison import Level, Tolerance, compare, is_worse, verdict
+from repro.worker.store.store import Store
 
 POLL = 0.5  # seconds
-ALIVE = 120.0  # seconds since a worker was last heard
-NEEDED = {"state": 1, "config": 1, "fingerprint": 1, "sources": 1, "location": 1}
 
 
-def choose(db: Queue, names: Sequence[str], stage: str | None = None, sample: int | None = None) -> list[Document]:
+def choose(db: Queue, names: Sequence[str], stage: str | None = None, sample: int | None = None) -> list[RunDocument]:
     """The done runs of these names, or all, or a stage's; of them so many by chance.
 
     Raises:
         ReproError: one of the names is no done run.
     """
-    if names and (wrong := [f"{r['_id']} is {r['state']}" for r in queries.runs(db, names) if r["state"] != "done"]):
+    asked = lookup.runs(db, names) if names else []
+    if wrong := [f"{run['_id']} is {run['state']}" for run in asked if run["state"] != State.DONE]:
         raise ReproError(f"only done runs can be verified: {', '.join(wrong)}")
-    guard: Document = {"state": runs.State.DONE.value}
-    guard |= {"_id": {"$in": list(names)}} if names else {"same_as": None}  # what was computed, once
-    guard |= {"stage": stage} if stage else {}
-    drawn = [{"$sample": {"size": sample}}] if sample else [{"$sort": {"_id": 1}}]
-    return list(db.runs.aggregate([{"$match": guard}, {"$project": NEEDED}, *drawn]))
+    return audits.results(db, names, stage, sample)
 
 
-def start(db: Queue, store: Store, originals: Sequence[Document], by: str) -> list[str]:
+def start(db: Queue, store: Store, originals: Sequence[RunDocument], by: str) -> list[str]:
     """Put a rerun of each into the queue; returns their names.
 
     Raises:
         StageError: the folder of a run is not complete any more.
     """
     read = _read_from(store, [original for original in originals if original["sources"]])
-    wanted = list({source for original in originals for source in original["sources"]})
-    now = {d["_id"]: d.get("location") for d in db.runs.find({"_id": {"$in": wanted}}, {"location": 1})}
+    now = audits.locations(db, {source for original in originals for source in original["sources"]})
     started = []
     for original in originals:
         then = read.get(original["_id"], {})
-        moved = {source: place for source, place in then.items() if now.get(source) != place}
+        moved = {source: location for source, location in then.items() if now.get(source) != location}
         started.append(runs.rerun(db, original, moved, by))
     return started
 
 
-def _read_from(store: Store, originals: Sequence[Document]) -> dict[str, dict[str, str]]:
+def _read_from(store: Store, originals: Sequence[RunDocument]) -> dict[str, dict[str, str]]:
     """Name -> source -> the location that the run read it from, as its manifest tells."""
-    by_place = {original["location"]: original["_id"] for original in originals}
-    found: dict[str, dict[str, str]] = {}
-    for mark in store.marks(list(by_place)):
+    names = {original["location"]: original["_id"] for original in originals}
+    locations: dict[str, dict[str, str]] = {}
+    for mark in store.marks(list(names)):
         if isinstance(mark, OSError):
             raise StageError(f"{mark.filename} can't be read: {mark.strerror}") from mark
         sources = json.loads(mark.data)["sources"]
-        found[by_place[mark.location]] = {source: of["location"] for source, of in sources.items()}
-    if gone := by_place.keys() - {place for place, name in by_place.items() if name in found}:
+        locations[names[mark.location]] = {source: of["location"] for source, of in sources.items()}
+    if gone := [location for location, name in names.items() if name not in locations]:
         raise StageError(f"a result is gone from the store: {', '.join(sorted(gone))}")
-    return found
+    return locations
 
 
-def unjudged(db: Queue) -> list[str]:
-    """Reruns that have ended and whose original has no verdict of them: nobody waited."""
-    ended = db.runs.find({"state": {"$in": ["verified", "failed"]}, "verifies": {"$exists": True}}, _ENDED)
-    reruns = {d["verifies"]: d for d in ended}
-    judged = db.runs.find({"_id": {"$in": list(reruns)}}, {"verdicts.ended_at": 1})
-    known = {d["_id"]: [verdict["ended_at"] for verdict in d.get("verdicts", [])] for d in judged}
-    return sorted(d["_id"] for name, d in reruns.items() if d["finished_at"] not in known.get(name, []))
-
-
-_ENDED = {"verifies": 1, "finished_at": 1}
-
-
-def follow(db: Queue, reruns: Sequence[str], alone: Callable[[], None]) -> Iterator[tuple[Document, Document]]:
-    """Original and rerun, as each rerun ends; calls `alone` once if no worker is there to compute them."""
-    waiting, told = list(reruns), False
+def follow(
+    db: Queue, reruns: Sequence[str], warn_no_worker: Callable[[], None]
+) -> Iterator[tuple[RunDocument, RunDocument]]:
+    """Original and rerun, as each rerun ends; calls `warn_no_worker` once if no worker is alive to compute them."""
+    waiting, warned = list(reruns), False
     while waiting:
-        still = queries.unfinished(db, waiting)
-        for name in [name for name in waiting if name not in still]:
+        unfinished = lookup.unfinished(db, waiting)
+        for name in [name for name in waiting if name not in unfinished]:
             waiting.remove(name)
-            rerun = queries.run(db, name)
-            yield queries.run(db, rerun["verifies"]), rerun
-        if waiting and not told and not has_workers(db):
-            told = True
-            alone()
+            rerun = lookup.run(db, name)
+            yield lookup.run(db, rerun["verifies"]), rerun
+        if waiting and not warned and not workers.is_any_alive(db):
+            warned = True
+            warn_no_worker()
         if waiting:
             time.sleep(POLL)
 
 
-def has_workers(db: Queue) -> bool:
-    """Whether a worker has been heard lately; by the server's clock."""
-    heard = {"$expr": {"$gt": ["$seen_at", {"$subtract": ["$$NOW", round(ALIVE * 1000)]}]}}
-    return db.workers.find_one(heard, {"_id": 1}) is not None
+def judge(db: Queue, store: Store, original: RunDocument, rerun: RunDocument, within: Tolerance) -> Verdict:
+    """Compare a rerun that has ended with its original, and record the verdict on the original.
+
+    Raises:
+        StageError: a file is not in the store as it was recorded.
+    """
+    findings = []
+    if rerun["state"] == State.VERIFIED:
+        with TemporaryDirectory() as folder:
+            findings = compare(store, original, rerun, Path(folder), within)
+    judged = verdict(original, rerun, findings)
+    runs.record_verdict(db, original["_id"], judged)
+    return judged
+
+
+def is_verdict_worse(judged: Verdict, asked: str | None) -> bool:
+    """Whether a result is worse than asked for: by default identical, or close on other hardware."""
+    return is_worse(Level[judged["level"].upper()], judged["same_hardware"], asked)

@@ -14,7 +14,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from repro.scheduler.server.connection import Document
+from repro.scheduler.runs import RunDocument, Verdict
 from repro.worker.attempt.executor import outputs_of
 from repro.worker.store.store import Store
 
@@ -59,7 +59,7 @@ class Finding:
         return f"{self.path}: {self.level}" + "".join(f", {text}" for text in (size, self.why) if text)
 
 
-def compare(store: Store, original: Document, rerun: Document, folder: Path, within: Tolerance) -> list[Finding]:
+def compare(store: Store, original: RunDocument, rerun: RunDocument, folder: Path, within: Tolerance) -> list[Finding]:
     """Every output of both; those that differ are pulled below `folder`.
 
     Raises:
@@ -71,14 +71,14 @@ def compare(store: Store, original: Document, rerun: Document, folder: Path, wit
     differing = [path for path in common if before[path]["sha256"] != after[path]["sha256"]]
     for run, side, name in zip((original, rerun), sides, ("before", "after"), strict=True):
         store.pull([side[path] for path in differing], run["location"], folder / name)
-    found = [Finding(path, Level.IDENTICAL) for path in common if path not in differing]
-    found += [compare_files(path, folder / "before" / path, folder / "after" / path, within) for path in differing]
-    found += [Finding(path, Level.DIFFERENT, why="only in the original") for path in sorted(before.keys() - after)]
-    found += [Finding(path, Level.DIFFERENT, why="only in the rerun") for path in sorted(after.keys() - before)]
-    figures = [run.get("metrics") or {} for run in (original, rerun)]
-    if figures[0] != figures[1]:
-        found.append(compare_values(METRICS, figures[0], figures[1], within))
-    return found
+    findings = [Finding(path, Level.IDENTICAL) for path in common if path not in differing]
+    findings += [compare_files(path, folder / "before" / path, folder / "after" / path, within) for path in differing]
+    findings += [Finding(path, Level.DIFFERENT, why="only in the original") for path in sorted(before.keys() - after)]
+    findings += [Finding(path, Level.DIFFERENT, why="only in the rerun") for path in sorted(after.keys() - before)]
+    metrics = [run.get("metrics") or {} for run in (original, rerun)]
+    if metrics[0] != metrics[1]:
+        findings.append(compare_values(METRICS, metrics[0], metrics[1], within))
+    return findings
 
 
 def compare_files(path: str, one: Path, other: Path, within: Tolerance) -> Finding:
@@ -144,7 +144,7 @@ def _safetensors(path: Path) -> dict[str, Any]:
         if length > path.stat().st_size:
             raise ValueError("no safetensors file")
         header: dict[str, Any] = json.loads(file.read(length))
-    found = _flat(header.pop("__metadata__", {}), "metadata ")
+    values = _flat(header.pop("__metadata__", {}), "metadata ")
     data = np.memmap(path, np.uint8, "r", 8 + length) if path.stat().st_size > 8 + length else np.empty(0, np.uint8)
     for name, entry in header.items():
         start, end = entry["data_offsets"]
@@ -152,8 +152,8 @@ def _safetensors(path: Path) -> dict[str, Any]:
         tensor = data[start:end].view(kinds.get(entry["dtype"], "u1"))
         if entry["dtype"] == "BF16":  # the upper half of a 32-bit float
             tensor = (tensor.astype("<u4") << 16).view("<f4")
-        found[name] = tensor.reshape(entry["shape"]) if entry["dtype"] in kinds else tensor
-    return found
+        values[name] = tensor.reshape(entry["shape"]) if entry["dtype"] in kinds else tensor
+    return values
 
 
 def _numpy(path: Path) -> dict[str, Any]:
@@ -220,13 +220,18 @@ READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
 }
 
 
-def verdict(original: Document, rerun: Document, findings: Sequence[Finding]) -> Document:
+def is_worse(level: Level, same_hardware: bool, asked: str | None) -> bool:
+    """Whether a level is worse than the one asked for: by default identical, or close on other hardware."""
+    return level > Level[(asked or ("identical" if same_hardware else "close")).upper()]
+
+
+def verdict(original: RunDocument, rerun: RunDocument, findings: Sequence[Finding]) -> Verdict:
     """What is kept of a comparison on the original's document; the worst files first, and not too many."""
     then, now = (run.get("environment") or {} for run in (original, rerun))
     level = max((finding.level for finding in findings), default=Level.IDENTICAL)
-    error = rerun.get("error") or {}
+    error = rerun.get("error")
     worst = sorted((f for f in findings if f.level), key=lambda f: (-f.level, f.path))[:FILES]
-    return {
+    judged: Verdict = {
         "level": str(Level.DIFFERENT if error else level),
         "ended_at": rerun["finished_at"],
         "folder": (rerun.get("location") or "").rpartition("/")[2],
@@ -234,4 +239,7 @@ def verdict(original: Document, rerun: Document, findings: Sequence[Finding]) ->
         "outputs": sum(finding.path != METRICS for finding in findings),
         "worst": [vars(finding) | {"level": str(finding.level)} for finding in worst],
         "environment": now,
-    } | ({"error": f"{error['type']}: {error['message']}"[:500]} if error else {})
+    }
+    if error:
+        judged["error"] = f"{error['type']}: {error['message']}"[:500]
+    return judged

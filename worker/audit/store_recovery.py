@@ -7,43 +7,25 @@ by a rule that anybody can repeat; where they are not, nothing is guessed.
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from repro.scheduler import runs
-from repro.scheduler.queue import queries
-from repro.scheduler.server.connection import Document, Queue
+from repro.scheduler.queue import lookup
+from repro.scheduler.runs import RunDocument
+from repro.scheduler.server.connection import Queue
 from repro.stages import config as configs
 from repro.stages.errors import ReproError, StageError
 from repro.stages.run import MANIFEST
+from repro.worker.attempt.executor import bounded
+from repro.worker.store.store import Mark, Store
 
 BATCH = 500  # documents in one insert, names in one question
 
 T = TypeVar("T")
-Bounded = Callable[[list[dict[str, Any]], bytes], Document]  # a manifest's outputs -> what a document holds of them
-
-
-class Store(Protocol):
-    """What is asked of the store."""
-
-    def attempts(self) -> list[str]: ...
-    def marks(self, locations: Sequence[str]) -> "Iterator[Mark | OSError]": ...
-    def read(self, location: str, name: str) -> bytes: ...
-    def check_outputs(self, outputs: Sequence[dict[str, Any]], location: str, checksums: bool) -> None: ...
-
-
-class Mark(Protocol):
-    """A complete attempt's `run.json`, and when it was written, in seconds since 1970."""
-
-    @property
-    def location(self) -> str: ...
-    @property
-    def data(self) -> bytes: ...
-    @property
-    def written_at(self) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -69,23 +51,23 @@ class Plan:
 
 def plan(db: Queue, store: Store, checksums: bool = False) -> Plan:
     """What the store could give back, what it could not, and why. Writes nothing."""
-    found = Plan()
-    attempts = _read_all(store, found)
+    ready = Plan()
+    attempts = _read_all(store, ready)
     by_name: dict[str, list[Complete]] = defaultdict(list)
     for attempt in attempts:
         by_name[attempt.name].append(attempt)
     named = {source["location"] for attempt in attempts for source in attempt.sources.values() if "location" in source}
     known = _fingerprints(db, sorted(by_name))
-    chosen = [_settle(store, found, by_name[name], known.get(name), named, checksums) for name in sorted(by_name)]
-    found.restore = _sources_first([attempt for attempt in chosen if attempt])
-    return found
+    chosen = [_settle(store, ready, by_name[name], known.get(name), named, checksums) for name in sorted(by_name)]
+    ready.restore = _sources_first([attempt for attempt in chosen if attempt])
+    return ready
 
 
-def restore(db: Queue, store: Store, ready: Plan, bounded: Bounded) -> list[str]:
+def restore(db: Queue, store: Store, ready: Plan) -> list[str]:
     """Insert what was planned; a run that got a document in the meantime keeps that. Returns the restored names."""
     restored: list[str] = []
     for batch in _batches(ready.restore):
-        taken = runs.restore(db, [_document(store, attempt, bounded) for attempt in batch])
+        taken = runs.restore(db, [_document(store, attempt) for attempt in batch])
         ready.existing += taken
         names = [attempt.name for attempt in batch if attempt.name not in taken]
         runs.release_children(db, names)
@@ -93,31 +75,21 @@ def restore(db: Queue, store: Store, ready: Plan, bounded: Bounded) -> list[str]
     return restored
 
 
-def is_empty(db: Queue) -> bool:
-    return db.runs.find_one({}, {"_id": 1}) is None
-
-
 def is_rerun(location: str) -> bool:
     """Whether an attempt's folder is that of a rerun, which is no result."""
     return location.rpartition("/")[2].rpartition("-")[0].endswith(runs.RERUN)
 
 
-def references(db: Queue, name: str | None = None) -> Iterator[Document]:
-    """Every run's document, or one run's, without the parts that can't name a place in the store."""
-    hidden = {"params": 0, "environment": 0, "history": 0, "metrics": 0}
-    yield from db.runs.find({} if name is None else {"_id": name}, hidden)
-
-
-def _read_all(store: Store, found: Plan) -> list[Complete]:
+def _read_all(store: Store, ready: Plan) -> list[Complete]:
     attempts = []
     for mark in store.marks([place for place in store.attempts() if not is_rerun(place)]):
         if isinstance(mark, OSError):
-            found.problems.append(f"{mark.filename} can't be read, skipped: {mark.strerror}")
+            ready.problems.append(f"{mark.filename} can't be read, skipped: {mark.strerror}")
             continue
         try:
             attempts.append(_read(mark))
         except ReproError as error:
-            found.problems.append(str(error))
+            ready.problems.append(str(error))
     return attempts
 
 
@@ -135,23 +107,23 @@ def _manifest(location: str, mark: bytes) -> dict[str, Any]:
     """
     where = f"{location}/{MANIFEST}"
     try:
-        found: dict[str, Any] = json.loads(mark)
-        config = configs.parse(json.dumps(found["config"]), where)
+        manifest: dict[str, Any] = json.loads(mark)
+        config = configs.parse(json.dumps(manifest["config"]), where)
         configs.check(config, where)
-        named = {source: (of["fingerprint"], of["location"]) for source, of in found["sources"].items()}
-        outputs = all({"path", "size", "sha256"} <= output.keys() for output in found["outputs"])
-        mappings = all(isinstance(found[key], dict) for key in ("metrics", "params", "environment"))
-        belongs = location.rpartition("/")[2].rpartition("-")[0] == found["name"]
-        whole = set(named) == set(configs.sources(config)) and isinstance(found["fingerprint"], str)
+        sources = {source: (of["fingerprint"], of["location"]) for source, of in manifest["sources"].items()}
+        outputs = all({"path", "size", "sha256"} <= output.keys() for output in manifest["outputs"])
+        mappings = all(isinstance(manifest[key], dict) for key in ("metrics", "params", "environment"))
+        belongs = location.rpartition("/")[2].rpartition("-")[0] == manifest["name"]
+        whole = set(sources) == set(configs.sources(config)) and isinstance(manifest["fingerprint"], str)
     except (ReproError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StageError(f"{where} is broken, skipped: {type(error).__name__}: {error}") from error
     if not (outputs and mappings and belongs and whole):
         raise StageError(f"{where} is broken, skipped: it does not describe the run that its folder is named after")
-    return found
+    return manifest
 
 
 def _settle(
-    store: Store, found: Plan, attempts: Sequence[Complete], known: str | None, named: set[str], checksums: bool
+    store: Store, ready: Plan, attempts: Sequence[Complete], known: str | None, named: set[str], checksums: bool
 ) -> Complete | None:
     """The attempt of one name that gives its run back; None if it has a document, or there is none to trust."""
     name = attempts[0].name
@@ -159,27 +131,27 @@ def _settle(
     if len(fingerprints) > 1:
         where = ", ".join(attempt.location for attempt in attempts)
         has = ", one of them the run's document" if known else ""
-        found.problems.append(f"{name}: {len(fingerprints)} different computations have this name{has}: {where}")
+        ready.problems.append(f"{name}: {len(fingerprints)} different computations have this name{has}: {where}")
         return None
     if known:
-        found.existing.append(name)
+        ready.existing.append(name)
         return None
-    sound = [attempt for attempt in attempts if _is_sound(store, found, attempt, checksums)]
+    sound = [attempt for attempt in attempts if _is_sound(store, ready, attempt, checksums)]
     if not sound:
         return None
     first = min(sound, key=lambda a: (a.location not in named, a.written_at, a.location))
     if len(sound) > 1:
         why = "another run names it as its source" if first.location in named else "it is the oldest"
-        found.notes.append(f"{name}: {len(sound)} complete attempts of one computation; {first.location}: {why}")
+        ready.notes.append(f"{name}: {len(sound)} complete attempts of one computation; {first.location}: {why}")
     return first
 
 
-def _is_sound(store: Store, found: Plan, attempt: Complete, checksums: bool) -> bool:
+def _is_sound(store: Store, ready: Plan, attempt: Complete, checksums: bool) -> bool:
     outputs = _manifest(attempt.location, store.read(attempt.location, MANIFEST))["outputs"]
     try:
         store.check_outputs(outputs, attempt.location, checksums)
     except (StageError, OSError) as error:
-        found.problems.append(f"{attempt.location}: skipped: {error}")
+        ready.problems.append(f"{attempt.location}: skipped: {error}")
         return False
     return True
 
@@ -193,7 +165,7 @@ def _sources_first(attempts: Sequence[Complete]) -> list[Complete]:
         raise StageError(f"runs name each other as sources, nothing was restored: {error.args[1]}") from error
 
 
-def _document(store: Store, attempt: Complete, bounded: Bounded) -> Document:
+def _document(store: Store, attempt: Complete) -> RunDocument:
     """The run's document as it was, as far as it describes the result."""
     mark = store.read(attempt.location, MANIFEST)
     manifest = _manifest(attempt.location, mark)
@@ -219,10 +191,10 @@ def _document(store: Store, attempt: Complete, bounded: Bounded) -> Document:
 
 
 def _fingerprints(db: Queue, names: Sequence[str]) -> dict[str, str]:
-    found: dict[str, Document] = {}
+    known: dict[str, RunDocument] = {}
     for batch in _batches(names):
-        found |= queries.identities(db, batch)
-    return {name: document["fingerprint"] for name, document in found.items()}
+        known |= lookup.identities(db, batch)
+    return {name: run["fingerprint"] for name, run in known.items()}
 
 
 def _batches(items: Sequence[T]) -> Iterable[Sequence[T]]:

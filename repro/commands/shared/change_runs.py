@@ -8,10 +8,10 @@ import click
 from repro.commands.shared import completion
 
 if TYPE_CHECKING:
-    from repro.scheduler.runs import State
-    from repro.scheduler.server.connection import Document, Queue
+    from repro.scheduler.runs import RunDocument, State
+    from repro.scheduler.server.connection import Queue
 
-Change = Callable[..., "Document | None"]  # a transition of `repro.scheduler.runs`: (db, name, by=)
+Change = Callable[..., "RunDocument | None"]  # a transition of `repro.scheduler.runs`: (db, name, by=)
 
 
 def takes_names(command: Callable[..., int]) -> Callable[..., int]:
@@ -36,12 +36,12 @@ def change_runs(
         ReproError: a name does not exist; nothing was changed.
     """
     from repro.readers.queue_access import connect
-    from repro.scheduler.queue import queries
+    from repro.scheduler.queue import lineage, lookup
     from repro.views.tables import dump
 
     db = connect()
-    queries.runs(db, names)  # refuses names that do not exist
-    line = queries.chain(db, names) if chain else []
+    lookup.runs(db, names)  # refuses names that do not exist
+    line = lineage.chain(db, names) if chain else []
     wanted = list(dict.fromkeys([*line, *names]))
     changed = []
     for run in _changed(db, wanted, verb, states, done):
@@ -55,15 +55,15 @@ def change_runs(
 
 def _changed(
     db: "Queue", names: Sequence[str], verb: Change, states: "Sequence[State]", done: str
-) -> Iterator["Document"]:
+) -> Iterator["RunDocument"]:
     """The runs, each as soon as it is changed; of the others their state is told."""
-    from repro.scheduler.queue import queries
+    from repro.scheduler.queue import lookup
     from repro.scheduler.queue.submission import submitter
 
     by = submitter()
     for name in names:
         while not (run := verb(db, name, by=by)):
-            state = queries.run(db, name)["state"]
+            state = lookup.run(db, name)["state"]
             if state not in states:
                 click.echo(f"error: {name}: is {state}; only {_either(states)} runs can be {done}", err=True)
                 break
@@ -77,7 +77,7 @@ def _either(states: "Sequence[State]") -> str:
     return f"{', '.join(others)} or {last}"
 
 
-def _standing(run: "Document") -> str:
+def _standing(run: "RunDocument") -> str:
     """The state and, while nobody has claimed it, what claims go by."""
     state, priority = str(run["state"]), run["priority"]
     if state not in ("waiting", "pending"):

@@ -13,10 +13,10 @@ def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Co
     """Runs of the queue; starts no server for it."""
     with contextlib.suppress(Exception):  # a Tab must not fill the line with an error
         from repro.readers.queue_access import connect, has_queue
-        from repro.scheduler.queue import queries
+        from repro.scheduler.queue import lookup
 
         if has_queue():
-            return [CompletionItem(name) for name in queries.beginning(connect(), incomplete, MOST)]
+            return [CompletionItem(name) for name in lookup.beginning(connect(), incomplete, MOST)]
     return []
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from repro.scheduler.server.connection import Document, Queue
+    from repro.scheduler.runs import RunDocument
+    from repro.scheduler.server.connection import Queue
 
 
 def print_ends(db: "Queue", names: Sequence[str], timeout: float | None = None) -> None:
@@ -21,7 +22,7 @@ def print_ends(db: "Queue", names: Sequence[str], timeout: float | None = None) 
         click.echo(_line(run))
 
 
-def _line(run: "Document") -> str:
+def _line(run: "RunDocument") -> str:
     from repro.views.tables import place
 
     why = (run.get("error") or {}).get("message") or place(run.get("location") or "")

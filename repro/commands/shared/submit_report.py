@@ -7,7 +7,7 @@ import click
 
 if TYPE_CHECKING:
     from repro.scheduler.queue.submission import Plan, Submitted
-    from repro.scheduler.server.connection import Document
+    from repro.scheduler.runs import RunDocument
 
 
 def report(submitted: "Sequence[Submitted]", as_json: bool) -> None:
@@ -32,7 +32,7 @@ def _note_changes(stages: set[str]) -> None:
         )
 
 
-def _would_be(equal: "Document | None") -> str:
+def _would_be(equal: "RunDocument | None") -> str:
     return f"would be done at once, equal to {equal['_id']}" if equal else "would be inserted"
 
 

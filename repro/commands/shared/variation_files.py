@@ -23,13 +23,13 @@ def original(word: str, folder: Path | None) -> "tuple[str, Config, Path]":
     Raises:
         ReproError: there is none.
     """
-    from repro.scheduler.queue import queries
+    from repro.scheduler.queue import lookup
     from repro.stages import config as configs
 
     path = Path(word) if word.endswith(".json") else (folder or FOLDER) / f"{word}.json"
     if word.endswith(".json") or path.exists():
         return configs.check_name(path.stem, word), configs.load(path), folder or path.parent
-    return word, queries.run(connect(), word)["config"], folder or FOLDER
+    return word, lookup.run(connect(), word)["config"], folder or FOLDER
 
 
 def known(base: str, needed: bool) -> "dict[str, Config]":
@@ -38,14 +38,14 @@ def known(base: str, needed: bool) -> "dict[str, Config]":
     Args:
         needed: whether a queue that can't be reached is an error; else it is only told.
     """
-    from repro.scheduler.queue import queries
+    from repro.scheduler.queue import lookup
     from repro.stages.errors import Unreachable
 
     if not (needed or has_queue()):
         return {}
     try:
         db = connect()
-        return {name: run["config"] for name, run in queries.identities(db, queries.lettered(db, base)).items()}
+        return {name: run["config"] for name, run in lookup.identities(db, lookup.lettered(db, base)).items()}
     except Unreachable as error:
         if needed:
             raise

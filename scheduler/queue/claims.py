@@ -1,0 +1,47 @@
+"""What a worker asks about claims: what it could claim next, whether it has claimed, when something new may be claimed.
+
+The claim itself is a transition: `runs.claim`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from repro.scheduler.runs import CLAIM_ORDER, RunDocument, State, claimable
+from repro.scheduler.runs.run_document import collection
+from repro.scheduler.server.connection import Queue
+
+NEWS_MS = 2000  # how long the server holds a question for news that it has no answer to
+
+
+def first_in_line(db: Queue, gpus: Sequence[int]) -> RunDocument | None:
+    """The run that would be claimed next by a worker with room for any of these GPU counts."""
+    return collection(db).find_one(claimable(gpus), {"gpus": 1, "sources": 1}, sort=CLAIM_ORDER)
+
+
+def claimable_later(db: Queue, gpus: Sequence[int]) -> bool:
+    """Whether a run that fits these GPU counts is pending, if only after its `not_before`."""
+    guard = {"state": State.PENDING.value, "held": False, "gpus": {"$in": list(gpus)}}
+    return collection(db).find_one(guard, {"_id": 1}) is not None
+
+
+def held_with(db: Queue, token: str) -> RunDocument | None:
+    """The run that is held with a token: the answer to a claim whose reply was lost."""
+    return collection(db).find_one({"state": State.RUNNING.value, "lease.token": token})
+
+
+def pending_news(db: Queue, over: Callable[[], bool]) -> Iterator[None]:
+    """Yields at once, and whenever a run has become pending, until it is `over`, which it asks every few seconds.
+
+    A hint only: news may be lost, so polling goes on. A standalone server has no change streams and raises.
+    """
+    is_pending = {"fullDocument.state": State.PENDING.value}
+    became_pending = {"updateDescription.updatedFields.state": State.PENDING.value}
+    wanted: list[Mapping[str, Any]] = [
+        {"$match": {"$or": [{"operationType": "insert", **is_pending}, became_pending]}},
+        {"$project": {"_id": 1}},
+    ]
+    with collection(db).watch(wanted, max_await_time_ms=NEWS_MS) as news:
+        yield  # for what became pending before the stream was there
+        while not over():
+            if news.try_next() is not None:
+                yield

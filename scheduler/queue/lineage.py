@@ -1,0 +1,91 @@
+"""Sources and children of runs: what a run reads, all that it comes from, the whole chain it stands in."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from repro.scheduler.queue import lookup
+from repro.scheduler.runs import LIVE, RunDocument, State
+from repro.scheduler.runs.run_document import collection
+from repro.scheduler.server.connection import Document, Queue
+
+
+def sources(db: Queue, run: RunDocument) -> dict[str, RunDocument]:
+    """Name -> document of those of a run's sources that exist; a rerun reads them where its original did."""
+    names = run["sources"]
+    by_name = {source["_id"]: source for source in collection(db).find({"_id": {"$in": names}})} if names else {}
+    for name, location in run.get("inputs", {}).items():
+        if name in by_name:
+            # The manifest there tells what lies there, not this document.
+            by_name[name].pop("outputs", None)
+            by_name[name]["location"] = location
+    return by_name
+
+
+def ancestors(db: Queue, run: RunDocument) -> dict[str, RunDocument]:
+    """Name -> document of all that a run comes from."""
+    by_name: dict[str, RunDocument] = {}
+    wanted = set(run["sources"])
+    while wanted:
+        above = {source["_id"]: source for source in collection(db).find({"_id": {"$in": sorted(wanted)}})}
+        by_name |= above
+        wanted = {name for source in above.values() for name in source["sources"]} - by_name.keys()
+    return by_name
+
+
+def ready_sources(db: Queue) -> list[str]:
+    """Done runs that some waiting run still waits for: their releaser died in between."""
+    names = collection(db).distinct("waiting_for", {"state": State.WAITING.value})
+    if not names:
+        return []
+    guard = {"_id": {"$in": names}, "state": State.DONE.value}
+    return [source["_id"] for source in collection(db).find(guard, {"_id": 1})]
+
+
+def blocked(db: Queue, names: Sequence[str]) -> dict[str, str]:
+    """Name -> `"blocked"` of those waiting runs that can't start: a source up the line failed or was cancelled."""
+    guard = {"_id": {"$in": list(names)}, "state": State.WAITING.value}
+    waiting = collection(db).find(guard, {"waiting_for": 1})
+    return {run["_id"]: "blocked" for run in waiting if any(_is_dead(db, source) for source in run["waiting_for"])}
+
+
+def _is_dead(db: Queue, name: str) -> bool:
+    run = collection(db).find_one({"_id": name}, {"state": 1, "waiting_for": 1})
+    if run is None or run["state"] in (State.FAILED, State.CANCELLED):
+        return True
+    return run["state"] == State.WAITING and any(_is_dead(db, source) for source in run["waiting_for"])
+
+
+def chain(db: Queue, names: Sequence[str]) -> list[str]:
+    """The runs not ended that lead to these or come from them, through ended ones too; the last children first.
+
+    There is no index from a run to its children, for its writes would cost every submit: they are found from the
+    live runs' side, up the line.
+    """
+    parents = _lines_up(db, names)
+    children: dict[str, list[str]] = {}
+    for name, above in parents.items():
+        for source in above:
+            children.setdefault(source, []).append(name)
+    line = [*reversed(_reached(names, children)), *_reached(names, parents)]
+    live = lookup.unfinished(db, line)
+    return [name for name in dict.fromkeys(line) if name in live]
+
+
+def _lines_up(db: Queue, names: Sequence[str]) -> dict[str, list[str]]:
+    """Name -> sources of these runs, of every live run and of all that they come from."""
+    known: dict[str, list[str]] = {}
+    guard: Document = {"$or": [{"state": {"$in": [s.value for s in LIVE]}}, {"_id": {"$in": list(names)}}]}
+    while more := {run["_id"]: run["sources"] for run in collection(db).find(guard, {"sources": 1})}:
+        known |= more
+        guard = {"_id": {"$in": list({source for above in more.values() for source in above} - known.keys())}}
+    return known
+
+
+def _reached(names: Iterable[str], edges: Mapping[str, Sequence[str]]) -> list[str]:
+    """These and all that can be reached from them, each once, the nearest first."""
+    reached = dict.fromkeys(names)
+    waiting = list(reached)
+    for name in waiting:
+        fresh = [other for other in edges.get(name, ()) if other not in reached]
+        reached |= dict.fromkeys(fresh)
+        waiting += fresh
+    return list(reached)

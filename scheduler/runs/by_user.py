@@ -1,0 +1,83 @@
+"""The transitions that users ask for: cancel, retry, hold, unhold, set_priority, record_verdict."""
+
+from collections.abc import Iterable
+
+from pymongo import ReturnDocument
+
+from repro.scheduler.runs.by_worker import release_children
+from repro.scheduler.runs.expressions import NOW, Pipeline, history, literals
+from repro.scheduler.runs.run_document import OF_AN_ATTEMPT, RunDocument, Verdict, collection
+from repro.scheduler.runs.states import LIVE, QUEUED, RETRIABLE, State
+from repro.scheduler.server.connection import Queue
+
+VERDICTS = 10  # kept on a run
+
+
+def cancel(db: Queue, name: str, by: str = "") -> RunDocument | None:
+    """waiting | pending | running -> cancelled; a running one's worker loses its lease and stops.
+
+    This and the other verbs of a user return how the run stands after it, None where its state refused it.
+    """
+    ended = {"state": State.CANCELLED.value, "finished_at": NOW, "history": history(to=State.CANCELLED, by=by)}
+    return _change(db, name, LIVE, [{"$set": ended}, {"$unset": OF_AN_ATTEMPT}])
+
+
+def retry(db: Queue, name: str, by: str = "") -> RunDocument | None:
+    """failed | cancelled -> pending, or waiting if sources are not done; attempts start anew, history stays."""
+    done = _done_sources(db, name)  # `waiting_for` is out of date: nobody released this run since it ended
+    left = {"$setDifference": ["$sources", {"$literal": sorted(done)}]}
+    to = {"$cond": [{"$eq": [{"$size": "$waiting_for"}, 0]}, State.PENDING.value, State.WAITING.value]}
+    update: Pipeline = [
+        {"$set": {"waiting_for": left, "attempts": 0, "not_before": None}},
+        {"$set": {"state": to}},
+        {"$set": {"history": history(to="$state", by=by)}},
+        {"$unset": ["error", "finished_at", "put_off"]},
+    ]
+    retried = _change(db, name, RETRIABLE, update)
+    if retried:
+        # What ended between our look and our update released its children too early for this one.
+        release_children(db, _done_sources(db, name) - done)
+    return retried
+
+
+def hold(db: Queue, name: str, by: str = "") -> RunDocument | None:
+    """waiting | pending stay as they are, but are not claimed until `unhold`."""
+    return _set_queued(db, name, "held", True, by, why="held")
+
+
+def unhold(db: Queue, name: str, by: str = "") -> RunDocument | None:
+    """waiting | pending stay as they are, and may be claimed again."""
+    return _set_queued(db, name, "held", False, by, why="unheld")
+
+
+def set_priority(db: Queue, name: str, priority: int, by: str = "") -> RunDocument | None:
+    """waiting | pending stay as they are; of those that fit, the higher priority is claimed first."""
+    return _set_queued(db, name, "priority", priority, by, why=f"priority {priority}")
+
+
+def record_verdict(db: Queue, name: str, verdict: Verdict) -> bool:
+    """done, as it is: the verdict of a rerun joins the last ones. False if it is recorded already."""
+    guard = {"_id": name, "state": State.DONE.value, "verdicts.ended_at": {"$ne": verdict["ended_at"]}}
+    dated = {"$mergeObjects": [{"at": NOW}, {"$literal": verdict}]}
+    kept = {"$slice": [{"$concatArrays": [{"$ifNull": ["$verdicts", []]}, [dated]]}, -VERDICTS]}
+    return collection(db).update_one(guard, [{"$set": {"verdicts": kept}}]).matched_count == 1
+
+
+def _set_queued(db: Queue, name: str, field: str, value: bool | int, by: str, why: str) -> RunDocument | None:
+    """Set a field of a run that nobody has claimed; saying again what holds already leaves no trace in the history."""
+    same = {"$eq": [f"${field}", {"$literal": value}]}
+    entry = history(to="$state", by=by, why=why)
+    update: Pipeline = [{"$set": {"history": {"$cond": [same, "$history", entry]}} | literals({field: value})}]
+    return _change(db, name, QUEUED, update)
+
+
+def _change(db: Queue, name: str, states: Iterable[State], update: Pipeline) -> RunDocument | None:
+    guard = {"_id": name, "state": {"$in": [state.value for state in states]}}
+    shown = {"state": 1, "held": 1, "priority": 1}
+    return collection(db).find_one_and_update(guard, update, projection=shown, return_document=ReturnDocument.AFTER)
+
+
+def _done_sources(db: Queue, name: str) -> set[str]:
+    run = collection(db).find_one({"_id": name}, {"sources": 1})
+    guard = {"_id": {"$in": run["sources"] if run else []}, "state": State.DONE.value}
+    return {source["_id"] for source in collection(db).find(guard, {"_id": 1})}

@@ -1,0 +1,199 @@
+"""The run document: its fields, the document of a new run, and the indexes of the collection."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypedDict, cast
+
+from pymongo import DESCENDING, IndexModel
+from pymongo.collection import Collection
+
+from repro.scheduler.runs.states import State
+from repro.scheduler.server import connection
+from repro.scheduler.server.connection import Document, Queue
+
+
+class Lease(TypedDict, total=False):
+    """Who may write the results of a run, and until when the others wait for him."""
+
+    token: str  # new for every claim
+    worker: str
+    seconds: float  # its length when it was claimed
+    expires_at: datetime
+
+
+class Reservation(TypedDict, total=False):
+    """A worker that keeps GPUs free for a pending run that needs more than are free now."""
+
+    worker: str
+    until: datetime
+
+
+class Progress(TypedDict, total=False):
+    """How far the stage says it is."""
+
+    step: int
+    total: int
+    metrics: dict[str, float]
+
+
+class Error(TypedDict, total=False):
+    """Why a run, or its last attempt, failed."""
+
+    type: str
+    message: str
+    log: str
+    log_tail: Any
+
+
+class HistoryEntry(TypedDict, total=False):
+    """One transition."""
+
+    at: datetime
+    to: str
+    by: str | None
+    why: str
+    token: str
+
+
+class OutputsTotal(TypedDict, total=False):
+    """Of a run with too many outputs for a document; its manifest names all."""
+
+    count: int
+    size: int
+    manifest_sha256: str
+
+
+class Verdict(TypedDict, total=False):
+    """What the comparison of a rerun with its original came to."""
+
+    level: str
+    at: datetime
+    ended_at: datetime  # when the rerun did, which is what tells verdicts apart
+    folder: str
+    same_hardware: bool
+    outputs: int
+    worst: list[dict[str, Any]]
+    environment: dict[str, Any]
+    error: str
+
+
+class RunDocument(TypedDict, total=False):
+    """One run. A query for some fields returns a document without the others; DESIGN.md describes the fields."""
+
+    _id: str
+    state: str
+    stage: str
+    config: dict[str, Any]
+    fingerprint: str
+    sources: list[str]
+    gpus: int
+    waiting_for: list[str]
+
+    # What the submit says; never part of the result.
+    priority: int
+    held: bool
+    tags: list[str]
+    max_attempts: int
+    not_before: datetime | None
+    time_limit: float | None
+    stall_limit: float | None
+    hermetic: bool
+    submitted_at: datetime
+    submitted_by: str
+
+    # What the transitions write.
+    attempts: int
+    history: list[HistoryEntry]
+    started_at: datetime
+    finished_at: datetime
+    error: Error
+    put_off: float  # seconds of backoff after a fault of the machine
+    aside: Reservation
+    lease: Lease
+
+    # What the worker that holds the lease says meanwhile.
+    cards: list[str]
+    progress: Progress
+    telemetry: dict[str, Any]
+    log_tail: Any
+    checkpoint: dict[str, Any]
+
+    # The result.
+    location: str
+    outputs: list[dict[str, Any]]
+    outputs_total: OutputsTotal
+    metrics: dict[str, Any]
+    params: dict[str, Any]
+    environment: dict[str, Any]
+    code: dict[str, Any]
+    unread: list[str]
+    usage: dict[str, Any]
+    same_as: str  # the run whose result this is: of the same fingerprint
+
+    # Of a rerun, and of the run that was computed again.
+    verifies: str
+    inputs: dict[str, str]
+    verdicts: list[Verdict]
+
+
+OF_AN_ATTEMPT = ["lease", "cards", "progress", "telemetry", "log_tail"]  # what a document has only while it is running
+
+INDEXES = [
+    # Claims: equality first, then the order of claims, so that a claim reads one entry a GPU count.
+    IndexModel(
+        [("state", 1), ("held", 1), ("gpus", 1), ("priority", DESCENDING), ("submitted_at", 1)],
+        name="claim",
+    ),
+    IndexModel([("waiting_for", 1)], name="children", partialFilterExpression={"state": State.WAITING.value}),
+    IndexModel([("fingerprint", 1)], name="fingerprint"),
+    IndexModel([("state", 1), ("finished_at", DESCENDING)], name="recent"),
+    # For what looks for dead workers all the time: of thousands of running runs it reads those alone.
+    IndexModel([("lease.expires_at", 1)], name="leases", partialFilterExpression={"state": State.RUNNING.value}),
+    IndexModel([("put_off", 1)], name="put_off", partialFilterExpression={"put_off": {"$gte": 0}}),
+]
+
+
+def collection(db: Queue) -> Collection[RunDocument]:
+    """The run documents. MongoDB checks no fields: this is the one place that says which there are."""
+    return cast("Collection[RunDocument]", db.runs)
+
+
+def create_indexes(db: Queue) -> None:
+    """Make the indexes that are missing; run by every submit and every worker."""
+    connection.create_indexes(db.runs, INDEXES)
+
+
+def document(
+    name: str,
+    config: Document,
+    fingerprint: str,
+    sources: Sequence[str],
+    waiting_for: Sequence[str],
+    **options: Any,
+) -> RunDocument:
+    """A new run's document; `options` are the submit's: priority, held, tags, max_attempts, time_limit..."""
+    new: RunDocument = {
+        "_id": name,
+        "state": (State.WAITING if waiting_for else State.PENDING).value,
+        "stage": config["stage"],
+        "config": config,
+        "fingerprint": fingerprint,
+        "sources": list(sources),
+        "gpus": config.get("gpus", 0),
+        "waiting_for": list(waiting_for),
+        "priority": 0,
+        "held": False,
+        "tags": [],
+        "max_attempts": 3,
+        "not_before": None,
+        "time_limit": None,
+        "stall_limit": None,
+        "attempts": 0,
+        "history": [],
+    }
+    return new | cast("RunDocument", options)
+
+
+def tokens(run: RunDocument) -> list[str]:
+    """The tokens of a run's attempts, the first one first; as many as its history remembers."""
+    return [entry["token"] for entry in run["history"] if entry["to"] == State.RUNNING]
