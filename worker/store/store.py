@@ -20,8 +20,8 @@ from repro.stages import files
 from repro.stages.errors import StageError, Unreachable
 from repro.stages.run import MANIFEST
 from repro.worker.store.cache import Cache
-from repro.worker.store.objects import FEW, MANY, SMALL, Found, Objects, open_objects
-from repro.worker.store.verified_files import Seen
+from repro.worker.store.objects import FEW, MANY, SMALL, Objects, StoredObject, open_objects
+from repro.worker.store.verified_files import VerifiedFiles
 
 # The name, and the token's first 8; between them what marks a rerun, which is no result.
 ATTEMPT = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,63}}(?:{re.escape(RERUN)})?-[0-9a-f]{{8}}")
@@ -49,8 +49,8 @@ class Mark:
 class Store:
     """Attempts' folders below one root, and the cache of what this machine has read of them."""
 
-    def __init__(self, objects: Objects, cache: Cache, seen: Seen) -> None:
-        self.objects, self.cache, self.seen, self.url = objects, cache, seen, objects.url
+    def __init__(self, objects: Objects, cache: Cache, verified_files: VerifiedFiles) -> None:
+        self.objects, self.cache, self.verified_files, self.url = objects, cache, verified_files, objects.url
 
     @classmethod
     def open(cls, url: str, home: Path, cache_bytes: int | None = None) -> "Store":
@@ -59,7 +59,7 @@ class Store:
         Raises:
             ReproError: the URL can't be used.
         """
-        return cls(open_objects(url), Cache(home / "cache", cache_bytes), Seen(home / "seen"))
+        return cls(open_objects(url), Cache(home / "cache", cache_bytes), VerifiedFiles(home / "seen"))
 
     def location(self, name: str, token: str) -> str:
         """The URL of the folder of one attempt."""
@@ -124,7 +124,7 @@ class Store:
         """The locations of all attempts' folders, complete or not; whatever else lies there is not ours."""
         return [f"{self.url}/{name}" for name in self.objects.folders() if ATTEMPT.fullmatch(name)]
 
-    def contents(self, location: str) -> list[Found]:
+    def contents(self, location: str) -> list[StoredObject]:
         """Every object of an attempt's folder; keys are relative to the root."""
         return self.objects.listing(self._key(location))
 
@@ -133,9 +133,9 @@ class Store:
 
     def mark(self, location: str) -> Mark | None:
         """An attempt's `run.json`, None if it is not complete."""
-        for found in self.contents(location):
-            if found.key == self._key(location, MANIFEST):
-                return Mark(location, self.read(location, MANIFEST), found.modified)
+        for stored in self.contents(location):
+            if stored.key == self._key(location, MANIFEST):
+                return Mark(location, self.read(location, MANIFEST), stored.modified)
         return None
 
     def marks(self, locations: Sequence[str]) -> Iterator[Mark | OSError]:
@@ -148,7 +148,7 @@ class Store:
                 return OSError(error.errno, error.strerror, f"{location}/{MANIFEST}")
 
         with ThreadPoolExecutor(MANY) as threads:
-            yield from (found for found in threads.map(read, locations) if found is not None)
+            yield from (mark for mark in threads.map(read, locations) if mark is not None)
 
     def check_outputs(self, outputs: Sequence[Output], location: str, checksums: bool) -> None:
         """See that every output is there as it was recorded.
@@ -158,7 +158,7 @@ class Store:
         """
         places = [self._place(output, location) for output in outputs]
         folders = {self._key(place).partition("/")[0] for place in places}
-        sizes = {found.key: found.size for folder in folders for found in self.objects.listing(folder)}
+        sizes = {stored.key: stored.size for folder in folders for stored in self.objects.listing(folder)}
         for place, output in zip(places, outputs, strict=True):
             if (size := sizes.get(self._key(place))) is None:
                 raise StageError(f"a file is gone from the store: {place}")
@@ -215,7 +215,7 @@ class Store:
         """A file of a local store is read when it is first used on this machine, and again if it has changed."""
         path = self.objects.local(self._key(self._place(output, location)))
         assert path is not None
-        if not self.seen.is_as_recorded(path, output["sha256"]):
+        if not self.verified_files.is_as_recorded(path, output["sha256"]):
             if not path.exists():
                 raise StageError(f"a file is gone from the store: {path}")
             _compare(str(path), output, path.stat().st_size, files.sha256(path))
@@ -224,7 +224,7 @@ class Store:
     def _note_own(self, place: str, sha256: str) -> None:
         """What this machine has hashed as it wrote it need not be read again by the next run."""
         if local := self.objects.local(self._key(place)):
-            self.seen.note(local, sha256)
+            self.verified_files.note(local, sha256)
 
     def _digest(self, place: str, output: Output) -> str:
         if local := self.objects.local(self._key(place)):
