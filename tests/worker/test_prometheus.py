@@ -1,4 +1,4 @@
-"""What a worker tells Prometheus, after real runs, and the dashboard that shows it."""
+"""What a worker exports to Prometheus, after real runs, and the dashboard that shows it."""
 
 import json
 import re
@@ -90,13 +90,13 @@ def test_a_worker_counts_what_it_does(worker, database):
 
 
 def test_a_loop_that_does_not_turn_is_not_well():
-    pulse, registry = prometheus.Pulse(), CollectorRegistry()
-    port = prometheus.serve(0, registry, pulse.is_there)
+    liveness, registry = prometheus.Liveness(), CollectorRegistry()
+    port = prometheus.serve(0, registry, liveness.is_alive)
     assert get(port, "/healthz") == "ok\n"
-    pulse._at -= prometheus.STUCK
+    liveness._at -= prometheus.STUCK
     with pytest.raises(HTTPError, match="503"):
         get(port, "/healthz")
-    pulse.beat()
+    liveness.beat()
     assert get(port, "/healthz") == "ok\n"
 
 
@@ -126,7 +126,7 @@ def exported():
     from repro.worker.slots import Slots
 
     suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "gauge": [""]}
-    told = prometheus.Figures(Slots([], 1)).registry.collect()
+    told = prometheus.WorkerMetrics(Slots([], 1)).registry.collect()
     names = {family.name + suffix for family in told for suffix in suffixes[family.type]}
     found = Figures({"running": 1}, {("train", 1): 1}, {1: 2.0}, {"ValueError": 1}, 1, 1, 1)
     return names | {family.name for family in families(found)}
