@@ -7,16 +7,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from repro.scheduler.queue import queries
 from repro.scheduler.server.connection import Document, Queue
 from repro.stages.errors import ReproError
-from repro.worker.attempt.executor import Executor
+from repro.worker.store.outputs import outputs_of
+from repro.worker.store.store import Store
 
 EVERY = 2.0  # seconds between two looks at the queue
 
 
 class Prefetcher:
-    """Looks, if it is time to, at who is next in line, and pulls its inputs without claiming it; a hint only."""
+    """Looks at times which run is next in line, and pulls its inputs without claiming it; a hint only."""
 
-    def __init__(self, db: Queue, executor: Executor) -> None:
-        self.db, self.executor = db, executor
+    def __init__(self, db: Queue, store: Store) -> None:
+        self.db, self.store = db, store
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
         self._pulling: Future[None] | None = None
         self._look_at = 0.0
@@ -32,8 +33,8 @@ class Prefetcher:
         Raises:
             DriverError: MongoDB is away.
         """
-        busy = self._pulling is not None and not self._pulling.done()
-        if not self.executor.store.is_remote or busy or time.monotonic() < self._look_at:
+        is_busy = self._pulling is not None and not self._pulling.done()
+        if not self.store.is_remote or is_busy or time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + EVERY
         first = queries.first_in_line(self.db, gpus)
@@ -47,6 +48,6 @@ class Prefetcher:
     def _pull(self, sources: dict[str, Document]) -> None:
         try:
             for source in sources.values():
-                self.executor.store.prefetch(self.executor.outputs(source), source["location"])
+                self.store.prefetch(outputs_of(self.store, source), source["location"])
         except (OSError, ReproError):
             self._last = None  # the run itself will say what is wrong, if it still is

@@ -17,8 +17,8 @@ def rebuild(dry_run: bool, checksums: bool, as_json: bool) -> int:
     from repro.scheduler.server.connection import connect
     from repro.scheduler.settings import Settings
     from repro.views.tables import dump, table
-    from repro.worker.attempt.executor import bounded
     from repro.worker.audit import store_recovery as rebuilding
+    from repro.worker.store.outputs import bounded
     from repro.worker.store.store import Store
 
     settings = Settings.read()

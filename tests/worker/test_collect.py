@@ -9,10 +9,10 @@ from botocore.session import Session
 
 from repro.scheduler import runs
 from repro.stages.errors import ReproError
-from repro.worker.attempt.executor import bounded
 from repro.worker.audit import store_recovery
 from repro.worker.audit.garbage import Collector
 from repro.worker.audit.garbage import _path as local_path
+from repro.worker.store.outputs import bounded
 
 TOKEN = "0123456789abcdef"
 
