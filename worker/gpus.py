@@ -1,4 +1,4 @@
-"""The GPUs of this machine, as the driver tells of them through NVML; nothing here imports torch."""
+"""The GPUs of this machine, as the driver describes them through NVML; nothing here imports torch."""
 
 import os
 from collections.abc import Collection, Mapping, Sequence

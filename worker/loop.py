@@ -183,4 +183,4 @@ class Worker:
             self._claim_at = 0.0
         elif not self._is_leaving():
             with contextlib.suppress(DriverError):  # the next step says that MongoDB is away
-                self._prefetcher.look(self.slots.possible())
+                self._prefetcher.prefetch_if_due(self.slots.possible())

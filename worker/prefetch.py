@@ -27,8 +27,8 @@ class Prefetcher:
         """A run was claimed: look again soon."""
         self._look_at = 0.0
 
-    def look(self, gpus: Sequence[int]) -> None:
-        """Returns at once but for one question to the queue.
+    def prefetch_if_due(self, gpus: Sequence[int]) -> None:
+        """`gpus`: the GPU counts of runs that may be claimed here. Returns at once but for one question to the queue.
 
         Raises:
             DriverError: MongoDB is away.

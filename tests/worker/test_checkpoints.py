@@ -285,7 +285,7 @@ def test_the_uploader_pushes_what_is_new_and_drops_what_is_old(store, tmp_path):
     uploader = Uploader(store, location, stage.folder, pushed.append)
     for step in (2, 3, 4):
         stage.leave(step)
-        uploader.look()
+        uploader.announce_new()
         wait_for(lambda step=step: pushed and pushed[-1]["step"] == step)
     uploader.end()
     assert [told["step"] for told in pushed] == [2, 3, 4]

@@ -167,7 +167,7 @@ def test_a_prefetch_that_fails_disturbs_nobody(remote):
     bench.store.remove(bench.get("source")["location"])
     bench.submit("next", "write", source=["source"], waiting_for=[])
     prefetcher = Prefetcher(bench.db, bench.store)
-    prefetcher.look([0])
+    prefetcher.prefetch_if_due([0])
     prefetcher._pulling.result(30)
     prefetcher.stop()
     bench.work()

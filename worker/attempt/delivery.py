@@ -40,7 +40,7 @@ def deliver(store: Store, attempt: Attempt, workspace: Workspace, result: Result
 
 
 def keep_failed(store: Store, failure: Outcome, workspace: Workspace) -> Outcome:
-    """What a failed attempt has left goes to its folder, for people to look at; failing at that changes nothing."""
+    """Push what a failed attempt has left to its folder, for people to read; that this fails too changes nothing."""
     own = [name for name in files.below(workspace.out) if not _is_passed_on(workspace.out / name)]
     try:
         store.push(workspace.location, workspace.folder, [LOG])

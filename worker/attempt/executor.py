@@ -99,7 +99,7 @@ class Executor:
             if "progress" in line:
                 attempt.record_progress(line["progress"])
             if "checkpoint" in line:
-                uploader.look()
+                uploader.announce_new()
         attempt.usage_meter.peak = max(attempt.usage_meter.peak, last.get("peak", 0))
         return last
 

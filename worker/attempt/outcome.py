@@ -1,6 +1,6 @@
 """What may become of an attempt. Execution returns an outcome; `settlement.settle` writes the transition it means.
 
-`str()` of an outcome is what a worker shows of it; `label` is how Prometheus is told of it.
+`str()` of an outcome is what a worker shows of it; `label` is its name in the metrics for Prometheus.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Where the files of one attempt lie: in the store, and on this machine until they are there."""
+"""Where the files of one attempt lie: on this machine while it runs, and then in the store."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -46,7 +46,7 @@ class GpuUsage:
 
 @dataclass
 class UsageMeter:
-    """One run's. It is told every progress of the run, and measures the machine now and then."""
+    """The meter of one run: hears every progress of it, and measures the machine now and then."""
 
     peak: int = 0  # bytes
     gpus: dict[str, GpuUsage] = field(default_factory=dict)

@@ -37,8 +37,8 @@ class Uploader(threading.Thread):
         self._ending = threading.Event()
         self._keeps_all = False  # a worker need not be allowed to delete; gc is
 
-    def look(self) -> None:
-        """There is a new one."""
+    def announce_new(self) -> None:
+        """The stage has left another checkpoint."""
         if not self.is_alive() and not self._ending.is_set():
             self.start()
         self._news.set()

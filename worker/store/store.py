@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from repro.scheduler.runs import RERUN
 from repro.stages import files
 from repro.stages.errors import StageError, Unreachable
 from repro.stages.run import MANIFEST
 from repro.worker.store.cache import Cache
-from repro.worker.store.objects import FEW, MANY, SMALL, Objects, StoredObject, open_objects
+from repro.worker.store.concurrently import each
+from repro.worker.store.objects import MANY, Objects, StoredObject, open_objects
 from repro.worker.store.verified_files import VerifiedFiles
 
 # The name, and the token's first 8; between them what marks a rerun, which is no result.
@@ -33,8 +34,6 @@ OVERWRITES = (
 )
 
 Output = dict[str, Any]  # path, size, sha256 and, for what was passed on, location
-T = TypeVar("T")
-U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class Store:
             self._note_own(f"{location}/{name}", sha256)
             return {"path": name, "size": size, "sha256": sha256}
 
-        return _many([(name, (folder / name).stat().st_size) for name in sorted(names)], push_one)
+        return each([(name, (folder / name).stat().st_size) for name in sorted(names)], push_one)
 
     def pull(self, outputs: Sequence[Output], location: str, folder: Path) -> None:
         """Lay a run's outputs into a folder as read-only links.
@@ -94,7 +93,7 @@ class Store:
             parent.mkdir(parents=True, exist_ok=True)
 
         if not self.is_remote:
-            _many(_sized(outputs), lambda output, _: self._lay_local(output, location, folder))
+            each(_sized(outputs), lambda output, _: self._lay_local(output, location, folder))
             return
         missing = [o for o in outputs if not self.cache.link(o["sha256"], folder / o["path"])]
         self._make_room(missing)
@@ -103,7 +102,7 @@ class Store:
             fetch = self._fetch(self._place(output, location), output)
             self.cache.lay(output["sha256"], folder / output["path"], fetch)
 
-        _many(_sized(missing), lay)
+        each(_sized(missing), lay)
 
     def prefetch(self, outputs: Sequence[Output], location: str) -> None:
         """Have a run's outputs on this machine before somebody needs them."""
@@ -114,7 +113,7 @@ class Store:
         if self.is_remote:
             missing = [output for output in outputs if not self.cache.has(output["sha256"])]
             self._make_room(missing)
-            _many(_sized(missing), keep)
+            each(_sized(missing), keep)
 
     @property
     def is_remote(self) -> bool:
@@ -252,17 +251,3 @@ def _compare(place: str, output: Output, size: int, sha256: str) -> None:
 
 def _sized(outputs: Sequence[Output]) -> list[tuple[Output, int]]:
     return [(output, output["size"]) for output in outputs]
-
-
-def _many(items: Sequence[tuple[T, int]], work: Callable[[T, int], U]) -> list[U]:
-    """`work` on each (item, size), concurrently, in the order given; small ones by the many, large ones by the few."""
-    if len(items) <= 1:
-        return [work(*item) for item in items]
-    small = [index for index, (_, size) in enumerate(items) if size <= SMALL]
-    large = [index for index, (_, size) in enumerate(items) if size > SMALL]
-    results: dict[int, U] = {}
-    for indices, at_once in ((small, MANY), (large, FEW)):
-        if indices:
-            with ThreadPoolExecutor(min(at_once, len(indices))) as threads:
-                results |= zip(indices, threads.map(lambda index: work(*items[index]), indices), strict=True)
-    return [results[index] for index in range(len(items))]
