@@ -2,9 +2,10 @@
 
     python -m benchmarks.fleet [--workers 500 1000 2000 5000]
 
-Every worker is simulated by the product's own calls, each made when a worker's pace says so; half of the workers hold
-a run that prints and is renewed, half are idle. Told are the calls made and asked for, how long they took, and the
-processor time of mongod and of the simulation. All share one machine: where calls come late, it is at its end.
+Every worker is simulated by the product's own calls, each made when a worker's polling rates say so; half of the
+workers hold a run that prints and is renewed, half are idle. Shown are the calls made and asked for, how long they
+took, and the processor time of mongod and of the simulation. All share one machine: where calls come late, it has
+reached its limit.
 """
 
 import argparse
@@ -33,7 +34,7 @@ from repro.scheduler.queue.workers import create_indexes as create_worker_indexe
 from repro.scheduler.server import embedded
 from repro.scheduler.server.connection import connect
 from repro.scheduler.settings import Settings
-from repro.worker.polling import LISTENERS, Pace
+from repro.worker.polling import LISTENERS, PollingRates
 
 LEASE = 30.0  # seconds, as by default
 SETTLE, MEASURE = 15.0, 40.0  # seconds: several heartbeats of each
@@ -48,8 +49,8 @@ class Simulated:
     """One worker: what it calls, and when it calls again. It holds a run, or waits for one."""
 
     def __init__(self, db: Any, number: int, workers: int) -> None:
-        self.db, self.name, self.pace = db, f"host{number // 8}:{number}", Pace()
-        self.pace.workers, self.offset = workers, 0
+        self.db, self.name, self.rates = db, f"host{number // 8}:{number}", PollingRates()
+        self.rates.workers, self.offset = workers, 0
         self.run: Any = runs.claim(db, self.name, (0,), LEASE) if number % 2 else None
 
     def duties(self) -> dict[str, tuple[Callable[[], object], Callable[[], float]]]:
@@ -57,11 +58,11 @@ class Simulated:
         third = LEASE / 3
         found: dict[str, tuple[Callable[[], object], Callable[[], float]]] = {
             "heartbeat": (self.heartbeat, lambda: third),
-            "heal": (self.heal, self.pace.heal),
+            "heal": (self.heal, self.rates.healing_interval),
         }
         if self.run is None:
-            return found | {"poll": (self.poll, self.pace.poll)}
-        return found | {"renew": (self.renew, lambda: third), "tell": (self.tell, self.pace.tell)}
+            return found | {"poll": (self.poll, self.rates.claim_interval)}
+        return found | {"renew": (self.renew, lambda: third), "tell": (self.tell, self.rates.report_interval)}
 
     def heartbeat(self) -> None:
         announce(self.db, self.name, ["GPU-0"], 1, LEASE)

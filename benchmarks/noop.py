@@ -26,9 +26,10 @@ from repro.scheduler.server.connection import connect
 from repro.scheduler.settings import Settings
 from repro.stages.source import registry
 from repro.worker.attempt.executor import Executor
-from repro.worker.live.console import Lines
-from repro.worker.loop import Options, Worker, settle
-from repro.worker.process.fork_client import Interpreter
+from repro.worker.live.console import LineConsole
+from repro.worker.loop import Options, Worker
+from repro.worker.process.fork_client import ForkServer
+from repro.worker.settlement import settle
 from repro.worker.slots import Slots
 from repro.worker.store.store import Store
 from tests import toy
@@ -39,7 +40,7 @@ OWN_QUESTIONS = {"aggregate", "serverStatus", "hello", "ping", "endSessions"}  #
 TICK = os.sysconf("SC_CLK_TCK")
 
 
-class Quiet(Lines):
+class Quiet(LineConsole):
     """Says nothing."""
 
     def say(self, text: str) -> None:
@@ -75,8 +76,8 @@ def measure_one(db: Any, settings: Settings) -> None:
     store.objects.check()
     add(db, "bare", RUNS)
     bare = [timed(lambda: bare_round_trips(db)) for _ in range(RUNS)]
-    with Interpreter() as interpreter:
-        executor = Executor(store, settings.home, "", interpreter)
+    with ForkServer() as fork_server:
+        executor = Executor(store, settings.home, "", fork_server)
         worker = Worker(db, executor, Slots([], 1), Options(), Quiet())
         add(db, "warmup", 5)
         for _ in range(5):
@@ -91,7 +92,7 @@ def measure_one(db: Any, settings: Settings) -> None:
 
 @contextmanager
 def started(db: Any, count: int) -> Iterator[list[int]]:
-    """So many workers, each of which has done a run, so that its interpreter is warm; their process ids."""
+    """So many workers, each of which has done a run, so that its fork server is ready; their process ids."""
     command = [sys.executable, "-m", "repro", "worker", "--gpus", "none"]
     workers = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(count)]
     try:
@@ -165,7 +166,7 @@ def bare_round_trips(db: Any) -> None:
 
 
 def one_run(worker: Worker) -> None:
-    attempt = worker._claim()
+    attempt = worker._claimer.claim()
     settle(worker.db, attempt, worker.executor.execute(attempt))
     worker.slots.give_back(attempt.slot)
 

@@ -22,7 +22,7 @@ from repro.scheduler.queue.submission import submit
 from repro.scheduler.server import embedded
 from repro.scheduler.server.connection import connect
 from repro.scheduler.settings import Settings
-from repro.worker.polling import Pace
+from repro.worker.polling import PollingRates
 
 CLAIMS = 400
 ROUNDS = 5
@@ -139,9 +139,9 @@ def in_processes(settings: Settings, kind: str, processes: int) -> tuple[float, 
 
 def drain(settings: Settings, kind: str, processes: int, barrier: Any, results: Any) -> None:
     db = connect(settings)
-    pace = Pace()
-    pace.workers = processes
-    take = {"ours": partial(claim_and_complete, pace=pace), "bare": bare_claim_and_done}[kind]
+    rates = PollingRates()
+    rates.workers = processes
+    take = {"ours": partial(claim_and_complete, rates=rates), "bare": bare_claim_and_done}[kind]
     barrier.wait()
     waits = []
     while (seconds := take(db)) is not None:
@@ -150,14 +150,14 @@ def drain(settings: Settings, kind: str, processes: int, barrier: Any, results: 
     db.client.close()
 
 
-def claim_and_complete(db: Any, pace: Pace) -> float | None:
+def claim_and_complete(db: Any, rates: PollingRates) -> float | None:
     """As a worker does that has heard of so many others."""
     began = time.perf_counter()
-    run = runs.claim(db, "worker", (0,), 30, spread=pace.draw())
+    run = runs.claim(db, "worker", (0,), 30, spread=rates.claim_spread())
     seconds = time.perf_counter() - began
     if run is None:
         return None
-    pace.claimed(run)
+    rates.record_claim(run)
     runs.complete(db, run["_id"], run["lease"]["token"], "file:///nowhere", {"outputs": []})
     return seconds
 
@@ -220,7 +220,7 @@ def fill(db: Any, count: int, make: Callable[[int], Any]) -> None:
 
 def median_claim(db: Any) -> float:
     waits = []
-    while (seconds := claim_and_complete(db, Pace())) is not None:
+    while (seconds := claim_and_complete(db, PollingRates())) is not None:
         waits.append(seconds)
     assert len(waits) == CLAIMS
     return statistics.median(waits)

@@ -24,9 +24,9 @@ from repro.scheduler.server import embedded
 from repro.scheduler.server.connection import Queue, connect
 from repro.scheduler.settings import Settings
 from repro.worker.attempt.executor import Executor
-from repro.worker.live.console import Lines
+from repro.worker.live.console import LineConsole
 from repro.worker.loop import Options, Worker
-from repro.worker.process.fork_client import Interpreter
+from repro.worker.process.fork_client import ForkServer
 from repro.worker.slots import Slots
 from repro.worker.store.store import Store
 from tests import toy
@@ -197,9 +197,9 @@ def gaps(bucket: str, folder: Path) -> None:
             config = {"stage": "toy_stamps", "source": f"source{number}", "stamps": str(folder / "stamps")}
             name = f"run{number}"
             runs.submit(db, [runs.document(name, config, name, [config["source"]], [])])
-        with Interpreter() as interpreter:
-            executor = Executor(store, settings.home, "", interpreter)
-            Worker(db, executor, Slots([], 1), Options(burst=True), Lines()).run()
+        with ForkServer() as fork_server:
+            executor = Executor(store, settings.home, "", fork_server)
+            Worker(db, executor, Slots([], 1), Options(burst=True), LineConsole()).run()
     finally:
         db.client.close()
         embedded.stop(settings.home)

@@ -22,11 +22,13 @@ from typing import Any
 
 from benchmarks.noop import Quiet
 from repro.scheduler import runs
+from repro.scheduler.queue.workers import name_here
 from repro.scheduler.queue.workers import size as number_of_workers
 from repro.scheduler.server import embedded
 from repro.scheduler.server.connection import connect
 from repro.scheduler.settings import Settings
-from repro.worker.attempt.executor import Attempt, Done, Outcome
+from repro.worker.attempt.attempt import Attempt
+from repro.worker.attempt.outcome import Done, Outcome
 from repro.worker.loop import Options, Worker
 from repro.worker.slots import Slots
 from tests import toy
@@ -61,7 +63,7 @@ def one_real_worker(db: Any) -> None:
     worker = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         submitted = {}
-        for number in range(-1, SUBMITS):  # the first waits for the interpreter
+        for number in range(-1, SUBMITS):  # the first waits for the fork server
             submitted[f"one{number}"] = add(db, f"one{number}", "toy_clock")
             while db.runs.count_documents({"state": "done"}) < number + 2:
                 time.sleep(0.05)
@@ -147,7 +149,7 @@ def simulate(settings: Settings, count: int, asked: Any, leave: Any) -> None:
         thread.start()
     leave.wait()
     for worker in workers:
-        worker._interrupt(0, None)
+        worker._interrupts.handle(0)
     for thread in threads:
         thread.join()
 
@@ -158,7 +160,7 @@ class NoExecution:
     url = "nowhere"
 
     def __init__(self) -> None:
-        self.store = self.interpreter = self
+        self.store = self.fork_server = self
 
     def prepare(self) -> None:
         pass
@@ -172,8 +174,8 @@ class Idle(Worker):
     """The product's worker loop, as one of many in a process: it hears no signals."""
 
     def __init__(self, db: Any, number: int) -> None:
-        super().__init__(db, NoExecution(), Slots([], 1), Options(), Quiet())
-        self.name = f"{self.name}:{number}"
+        name = f"{name_here()}:{number}"
+        super().__init__(db, NoExecution(), Slots([], 1), Options(), Quiet(), name=name)
 
     def _signals(self) -> Any:
         return nullcontext()

@@ -18,7 +18,7 @@ from repro.scheduler.settings import Settings
 from repro.stages.errors import Unreachable
 from repro.worker.store.store import Store
 from tests.s3 import Server
-from tests.worker.test_storage import PART, attempt, put
+from tests.worker.test_store import PART, attempt, put
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 ROLES = ("reproReader", "reproSubmitter", "reproOperator", "reproWorker", "reproMaintainer")

@@ -1,4 +1,4 @@
-"""The cards of this machine, as the driver tells of them through NVML; nothing here imports torch."""
+"""The GPUs of this machine, as the driver describes them through NVML; nothing here imports torch."""
 
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 from repro.stages.errors import ReproError
 
-# A context of CUDA takes more on any card; less is what a driver, or a desktop that shows no processes, takes.
-HIDDEN = 150 << 20  # bytes in use from which a card without a process that we may see is somebody's
+# A context of CUDA takes more on any GPU; less is what a driver, or a desktop that shows no processes, takes.
+MEMORY_OF_OTHERS = 150 << 20  # bytes in use from which a GPU without a process that we may see is somebody else's
 
 
 @dataclass(frozen=True)
-class Card:
+class Gpu:
     uuid: str
     name: str
     memory: int  # bytes
@@ -21,7 +21,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Load:
-    """How a card is used at this moment.
+    """How a GPU is used at this moment.
 
     Attributes:
         utilisation: percent of the last moments in which it computed; None where the driver does not say.
@@ -37,9 +37,9 @@ class Load:
 
 
 class Inventory(Protocol):
-    """What cards there are. Tests have one that is fixed."""
+    """Which GPUs there are. Tests have one that is fixed."""
 
-    def cards(self) -> Sequence[Card]:
+    def gpus(self) -> Sequence[Gpu]:
         """Those that this process may use, in the driver's order.
 
         Raises:
@@ -51,7 +51,7 @@ class Inventory(Protocol):
 
 
 class Nvml:
-    """NVIDIA's own inventory, kept open: to begin anew at every look would take longer than the look."""
+    """NVIDIA's own inventory, kept open: to begin anew for every reading would take longer than the reading."""
 
     def __init__(self) -> None:
         import pynvml
@@ -61,27 +61,27 @@ class Nvml:
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError:
-            self.there = False
+            self.has_driver = False
         else:
-            self.there = True
+            self.has_driver = True
 
-    def cards(self) -> list[Card]:
-        if not self.there:
+    def gpus(self) -> list[Gpu]:
+        if not self.has_driver:
             return []
-        found = {card.uuid: card for card in map(self._card, range(self._nvml.nvmlDeviceGetCount()))}
-        return [found[uuid] for uuid in visible(list(found), os.environ.get("CUDA_VISIBLE_DEVICES"))]
+        by_uuid = {gpu.uuid: gpu for gpu in map(self._gpu, range(self._nvml.nvmlDeviceGetCount()))}
+        return [by_uuid[uuid] for uuid in visible_gpus(list(by_uuid), os.environ.get("CUDA_VISIBLE_DEVICES"))]
 
-    def _card(self, index: int) -> Card:
+    def _gpu(self, index: int) -> Gpu:
         nvml = self._nvml
         try:
             handle = nvml.nvmlDeviceGetHandleByIndex(index)
             memory = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
-            return Card(str(nvml.nvmlDeviceGetUUID(handle)), str(nvml.nvmlDeviceGetName(handle)), memory)
+            return Gpu(str(nvml.nvmlDeviceGetUUID(handle)), str(nvml.nvmlDeviceGetName(handle)), memory)
         except nvml.NVMLError as error:
             raise ReproError(f"card {index} does not answer: {error}; see nvidia-smi") from error
 
     def load(self, uuid: str) -> Load | None:
-        if not self.there:
+        if not self.has_driver:
             return None
         nvml = self._nvml
         try:
@@ -116,32 +116,34 @@ class Nvml:
         return 0
 
 
-def visible(uuids: list[str], allowed: str | None) -> list[str]:
-    """What a scheduler such as SLURM left of the machine's cards."""
+def visible_gpus(uuids: list[str], allowed: str | None) -> list[str]:
+    """What a scheduler such as SLURM left of the machine's GPUs; `allowed` is the CUDA_VISIBLE_DEVICES that it set."""
     if allowed is None:
         return uuids
     words = [word.strip() for word in allowed.split(",") if word.strip()]
-    found = [uuids[int(w)] if w.isdigit() and int(w) < len(uuids) else w for w in words]
-    return [uuid for uuid in found if uuid in uuids]
+    named = [uuids[int(word)] if word.isdigit() and int(word) < len(uuids) else word for word in words]
+    return [uuid for uuid in named if uuid in uuids]
 
 
-def foreign(inventory: Inventory, cards: Sequence[str], groups: Collection[int], ours: Collection[str]) -> list[str]:
-    """The cards on which somebody else computes.
+def used_by_others(
+    inventory: Inventory, gpus: Sequence[str], groups: Collection[int], ours: Collection[str]
+) -> list[str]:
+    """The GPUs on which somebody else computes.
 
-    `groups`: the process groups of our runs; `ours`: the cards that they have. Inside a container, where processes
-    carry ids that nobody here has or are not shown at all, a card of our own runs counts as theirs alone.
+    `groups`: the process groups of our runs; `ours`: the GPUs that these have. Inside a container, where processes
+    carry ids that nobody here has or are not shown at all, a GPU of our own runs counts as theirs alone.
     """
-    return [card for card in cards if (load := inventory.load(card)) and _is_foreign(load, groups, card in ours)]
+    return [gpu for gpu in gpus if (load := inventory.load(gpu)) and _is_used_by_others(load, groups, gpu in ours)]
 
 
-def _is_foreign(load: Load, groups: Collection[int], has_ours: bool) -> bool:
+def _is_used_by_others(load: Load, groups: Collection[int], has_ours: bool) -> bool:
     if not load.computing:
-        return not has_ours and not load.others and load.memory > HIDDEN
-    return any(not is_in(pid, groups, unknown=has_ours) for pid in load.computing)
+        return not has_ours and not load.others and load.memory > MEMORY_OF_OTHERS
+    return any(not is_in_group(pid, groups, unknown=has_ours) for pid in load.computing)
 
 
-def is_in(pid: int, groups: Collection[int], unknown: bool = False) -> bool:
-    """Whether a process is in one of these groups; `unknown` if there is no such process here."""
+def is_in_group(pid: int, groups: Collection[int], unknown: bool = False) -> bool:
+    """Whether a process is in one of these process groups; `unknown` if there is no such process here."""
     try:
         return os.getpgid(pid) in groups
     except ProcessLookupError:

@@ -8,16 +8,17 @@ from repro.scheduler.queue import claims, lineage
 from repro.scheduler.runs import RunDocument
 from repro.scheduler.server.connection import Queue
 from repro.stages.errors import ReproError
-from repro.worker.attempt.executor import Executor
+from repro.worker.store.outputs import outputs_of
+from repro.worker.store.store import Store
 
 EVERY = 2.0  # seconds between two looks at the queue
 
 
 class Prefetcher:
-    """Looks, if it is time to, at who is next in line, and pulls its inputs without claiming it; a hint only."""
+    """Looks at times which run is next in line, and pulls its inputs without claiming it; a hint only."""
 
-    def __init__(self, db: Queue, executor: Executor) -> None:
-        self.db, self.executor = db, executor
+    def __init__(self, db: Queue, store: Store) -> None:
+        self.db, self.store = db, store
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prefetch")
         self._pulling: Future[None] | None = None
         self._look_at = 0.0
@@ -27,14 +28,14 @@ class Prefetcher:
         """A run was claimed: look again soon."""
         self._look_at = 0.0
 
-    def look(self, gpus: Sequence[int]) -> None:
-        """Returns at once but for one question to the queue.
+    def prefetch_if_due(self, gpus: Sequence[int]) -> None:
+        """`gpus`: the GPU counts of runs that may be claimed here. Returns at once but for one question to the queue.
 
         Raises:
             DriverError: MongoDB is away.
         """
-        busy = self._pulling is not None and not self._pulling.done()
-        if not self.executor.store.is_remote or busy or time.monotonic() < self._look_at:
+        is_busy = self._pulling is not None and not self._pulling.done()
+        if not self.store.is_remote or is_busy or time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + EVERY
         first = claims.first_in_line(self.db, gpus)
@@ -48,6 +49,6 @@ class Prefetcher:
     def _pull(self, sources: dict[str, RunDocument]) -> None:
         try:
             for source in sources.values():
-                self.executor.store.prefetch(self.executor.outputs(source), source["location"])
+                self.store.prefetch(outputs_of(self.store, source), source["location"])
         except (OSError, ReproError):
             self._last = None  # the run itself will say what is wrong, if it still is

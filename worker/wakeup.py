@@ -7,7 +7,7 @@ import time
 
 from repro.scheduler.queue import claims
 from repro.scheduler.server.connection import DriverError, Queue
-from repro.worker.polling import Pace
+from repro.worker.polling import PollingRates
 
 RETRY = 2.0  # seconds until the next try for a stream that broke or that the server does not have
 
@@ -36,14 +36,14 @@ class Bell:
 
 
 class Waker(threading.Thread):
-    """Rings at every news, while its worker wants some. The worker's own polls find what it misses.
+    """Rings the bell at all news of runs, while its worker wants some. The worker's own polls find what it misses.
 
     Each stream costs the server work for everything that is written, so a busy worker has none.
     """
 
-    def __init__(self, db: Queue, bell: Bell, pace: Pace) -> None:
+    def __init__(self, db: Queue, bell: Bell, rates: PollingRates) -> None:
         super().__init__(name="wake", daemon=True)
-        self.db, self.bell, self.pace = db, bell, pace
+        self.db, self.bell, self.rates = db, bell, rates
         self._wanted = threading.Event()
         self._until = 0.0
         self._ending = False
@@ -57,20 +57,20 @@ class Waker(threading.Thread):
         while not self._ending:
             self._wanted.wait()
             self._wanted.clear()
-            if not self._over():
+            if not self._is_over():
                 self._follow()
+
+    def stop(self) -> None:
+        self._ending = True
+        self._wanted.set()
 
     def _follow(self) -> None:
         try:
-            for _ in claims.pending_news(self.db, self._over):
+            for _ in claims.pending_news(self.db, self._is_over):
                 self.bell.set()
         except DriverError:
             time.sleep(RETRY)
             self._wanted.set()
 
-    def _over(self) -> bool:
-        return self._ending or time.monotonic() > self._until or not self.pace.listens
-
-    def stop(self) -> None:
-        self._ending = True
-        self._wanted.set()
+    def _is_over(self) -> bool:
+        return self._ending or time.monotonic() > self._until or not self.rates.follows_news

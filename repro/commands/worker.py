@@ -58,14 +58,14 @@ def worker(
     from repro.scheduler.settings import Settings
     from repro.worker.attempt.executor import Executor
     from repro.worker.gpus import Nvml
-    from repro.worker.live.console import Bars, Lines, Report
+    from repro.worker.live.console import BarConsole, Console, LineConsole
     from repro.worker.loop import Options, Worker
-    from repro.worker.process.fork_client import Interpreter
-    from repro.worker.slots import Slots, choose
+    from repro.worker.process.fork_client import ForkServer
+    from repro.worker.slots import Slots, choose_gpus
     from repro.worker.store.store import OVERWRITES, Store
 
     inventory = Nvml()
-    slots = Slots(choose(gpus, [card.uuid for card in inventory.cards()]), cpus, per_gpu)
+    slots = Slots(choose_gpus(gpus, [gpu.uuid for gpu in inventory.gpus()]), cpus, per_gpu)
     if not slots.size:
         raise click.UsageError("nothing to run on: no card is here and --cpus is 0")
     settings = Settings.read()
@@ -76,21 +76,21 @@ def worker(
     log_pieces.create_indexes(db)
     workers.create_indexes(db)
     points.create_indexes(db)
-    report: Report = Bars() if sys.stderr.isatty() else Lines()
+    console: Console = BarConsole() if sys.stderr.isatty() else LineConsole()
     beat: Callable[[], None] | None = None
     if metrics_port is not None:
         with needs_metrics():
             from repro.worker.live import prometheus
-        report, store, beat = prometheus.observe(metrics_port, slots, report, store)
+        console, store, beat = prometheus.observe(metrics_port, slots, console, store)
     known = workers.check_store(db, settings.store) or {}
     creates_once = known["creates_once"] if "creates_once" in known else store.probe()
     workers.fix_store(db, settings.store, creates_once)
     if not creates_once:
-        report.say(f"warning: {settings.store} {OVERWRITES}")
+        console.say(f"warning: {settings.store} {OVERWRITES}")
     try:
-        with Interpreter() as interpreter:
-            executor = Executor(store, settings.home, settings.data, interpreter)
+        with ForkServer() as fork_server:
+            executor = Executor(store, settings.home, settings.data, fork_server)
             options = Options(burst, max_runs, max_idle, lease, only_idle)
-            Worker(db, executor, slots, options, report, inventory, beat).run()
+            Worker(db, executor, slots, options, console, inventory, beat).run()
     finally:
-        report.close()
+        console.close()

@@ -32,7 +32,7 @@ def _provision() -> None:
     from repro.scheduler.queue.bootstrap import Account, provision
     from repro.scheduler.server.connection import reachable
     from repro.scheduler.settings import Settings
-    from repro.worker.store.objects.s3 import create_bucket
+    from repro.worker.store.objects.s3_connection import create_bucket
 
     wanted = ["REPRO_MONGO_URL", "REPRO_MONGO_MEMBER", "REPRO_MONGO_ROLES", "REPRO_STORE"]
     wanted += [variable for variable, _ in PASSWORDS.values()]

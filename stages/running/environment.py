@@ -19,7 +19,7 @@ CONSTANT = {
 AGAIN = "REPRO_STARTED_AGAIN"  # that a process has been; its stage never sees it
 
 
-def environment(outer: Mapping[str, str]) -> dict[str, str]:
+def common_environment(outer: Mapping[str, str]) -> dict[str, str]:
     """What a run sees of an outer environment, before anything is granted to it."""
     return {key: value for key, value in outer.items() if key in ALLOWED} | CONSTANT
 

@@ -17,7 +17,7 @@ from repro.stages.params import Params
 from repro.stages.run import CONFIG, DIFF, MANIFEST, Run
 from repro.stages.running import manifest, resume, terminal_report
 from repro.stages.running.checkpoints import Checkpoints
-from repro.stages.running.environment import asked_for, environment, start_again_in
+from repro.stages.running.environment import asked_for, common_environment, start_again_in
 from repro.stages.running.execution import execute
 from repro.stages.source import provenance, registry
 from repro.stages.source.keys import check_keys
@@ -66,7 +66,7 @@ def start(path: Path, options: Options, stage: str | None = None) -> Path:
     granted = asked_for((*registry.environment(str(config["stage"])), "REPRO_DATA"), os.environ)
     if config.get("gpus", 0):  # the cards that this process may see
         granted |= asked_for(("CUDA_VISIBLE_DEVICES",), os.environ)
-    start_again_in(environment(os.environ) | granted)
+    start_again_in(common_environment(os.environ) | granted)
     return _run(path, config, options)
 
 

@@ -72,8 +72,8 @@ class Submitter(threading.Thread):
 class Calm:
     """The same chains on a queue and a store of their own, where nothing is injected; as many as were asked for."""
 
-    def __init__(self, db, folder: Path, interpreter):
-        self.bench, self.chains = Bench(db, folder, interpreter), 0
+    def __init__(self, db, folder: Path, fork_server):
+        self.bench, self.chains = Bench(db, folder, fork_server), 0
         self.configs = folder / "configs"
         self.configs.mkdir()
 

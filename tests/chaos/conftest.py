@@ -4,9 +4,9 @@ import pytest
 
 from tests.chaos import clock, figures
 from tests.needs import need
-from tests.worker.conftest import bench, interpreter, toy_path
+from tests.worker.conftest import bench, fork_server, toy_path
 
-__all__ = ["bench", "interpreter", "toy_path"]
+__all__ = ["bench", "fork_server", "toy_path"]
 
 STORMS, LINES = pytest.StashKey[list[figures.Figures]](), pytest.StashKey[list[str]]()
 

@@ -14,11 +14,11 @@ CHAINS = int(os.environ.get("CHAINS", "14"))  # at least, of three runs each
 
 
 @pytest.fixture(scope="module")
-def calm(mongo_server, interpreter, tmp_path_factory):
+def calm(mongo_server, fork_server, tmp_path_factory):
     folder = tmp_path_factory.mktemp("calm")
     base, _, query = mongo_server.partition("?")
     db = connect(Settings.read({"REPRO_MONGO_URL": f"{base.rpartition('/')[0]}/calm?{query}"}))
-    yield Calm(db, folder, interpreter)
+    yield Calm(db, folder, fork_server)
     db.client.drop_database("calm")
     db.client.close()
 

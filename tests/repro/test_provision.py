@@ -112,7 +112,7 @@ def test_a_bucket_of_somebody_else_is_told(fresh, seaweedfs):
 
 def test_nobody_to_make_a_bucket_at(monkeypatch):
     from repro.stages.errors import Unreachable
-    from repro.worker.store.objects.s3 import create_bucket
+    from repro.worker.store.objects.s3_connection import create_bucket
 
     for name, value in s3.Server("none", 1).environment.items():
         monkeypatch.setenv(name, value)

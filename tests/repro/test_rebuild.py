@@ -98,7 +98,7 @@ def test_the_queue_goes_on_after_a_rebuild(repro, database, done, tmp_path):
 
 
 def test_many_outputs_come_back_bounded(repro, database, done):
-    from repro.worker.attempt.executor import bounded
+    from repro.worker.store.outputs import bounded
 
     _, store = done
     outputs = [{"path": f"f{n:04}", "size": 0, "sha256": "e3b0"} for n in range(1001)]

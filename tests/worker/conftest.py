@@ -1,4 +1,4 @@
-"""A worker in this process on a fresh database and store, with one warm interpreter for all tests."""
+"""A worker in this process on a fresh database and store, with one fork server for all tests."""
 
 import pytest
 
@@ -7,11 +7,11 @@ from repro.stages import config as configs
 from repro.stages.source import registry
 from repro.worker.attempt.executor import Executor
 from repro.worker.loop import Options, Worker
-from repro.worker.process.fork_client import Interpreter
+from repro.worker.process.fork_client import ForkServer
 from repro.worker.slots import Slots
 from repro.worker.store.store import Store
 from tests import toy
-from tests.worker.cards import Fixed
+from tests.worker.fixed_gpus import FixedGpus
 
 
 @pytest.fixture(scope="session")
@@ -27,13 +27,13 @@ def toy_path(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def interpreter(toy_path):
-    with Interpreter() as found:
-        yield found
+def fork_server(toy_path):
+    with ForkServer() as server:
+        yield server
 
 
-class Silent:
-    """A report that keeps what it is told."""
+class KeepingConsole:
+    """A console that shows nothing, and keeps what it was told."""
 
     def __init__(self):
         self.outcomes = {}
@@ -61,12 +61,12 @@ class Silent:
 class Bench:
     """A queue, a store and a way to run a worker on them until nothing is left."""
 
-    def __init__(self, db, folder, interpreter):
+    def __init__(self, db, folder, fork_server):
         self.db, self.folder = db, folder
         self.store = Store.open(f"file://{folder}/store", folder / "home")
         self.store.objects.check()
         runs.create_indexes(db)
-        self.executor = Executor(self.store, folder / "home", str(folder), interpreter)
+        self.executor = Executor(self.store, folder / "home", str(folder), fork_server)
 
     def submit(self, name, stage, source=(), waiting_for=None, options=None, **config):
         whole = {"stage": f"toy_{stage}"} | ({"source": list(source)} if source else {}) | config
@@ -74,12 +74,12 @@ class Bench:
         waiting = list(source) if waiting_for is None else waiting_for
         assert runs.submit(self.db, [runs.document(name, whole, digest, source, waiting, **(options or {}))]) == []
 
-    def worker(self, cpus=1, cards=(), per_gpu=1, inventory=None, **options):
-        slots, inventory = Slots(cards, cpus, per_gpu), inventory or Fixed(tuple(cards))
-        return Worker(self.db, self.executor, slots, Options(**options), Silent(), inventory)
+    def worker(self, cpus=1, gpus=(), per_gpu=1, inventory=None, **options):
+        slots, inventory = Slots(gpus, cpus, per_gpu), inventory or FixedGpus(tuple(gpus))
+        return Worker(self.db, self.executor, slots, Options(**options), KeepingConsole(), inventory)
 
-    def work(self, cpus=1, cards=(), **options):
-        worker = self.worker(cpus, cards, **({"burst": True} | options))
+    def work(self, cpus=1, gpus=(), **options):
+        worker = self.worker(cpus, gpus, **({"burst": True} | options))
         worker.run()
         return worker
 
@@ -92,13 +92,13 @@ class Bench:
         return self.db.runs.find_one({"_id": name})
 
     def folder_of(self, name):
-        (found,) = (self.folder / "store").glob(f"{name}-*")
-        return found
+        (folder,) = (self.folder / "store").glob(f"{name}-*")
+        return folder
 
 
 @pytest.fixture
-def bench(database, tmp_path, interpreter):
-    return Bench(database, tmp_path, interpreter)
+def bench(database, tmp_path, fork_server):
+    return Bench(database, tmp_path, fork_server)
 
 
 @pytest.fixture

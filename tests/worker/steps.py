@@ -115,8 +115,9 @@ def main():
     from repro.cli import main as repro
     from repro.scheduler import runs
     from repro.scheduler.runs import expressions
-    from repro.worker.attempt.executor import Attempt, Executor
-    from repro.worker.loop import Worker
+    from repro.worker.attempt.attempt import Attempt
+    from repro.worker.attempt.executor import Executor
+    from repro.worker.healing import Healer
     from repro.worker.store.store import Store
 
     if "FAKETIME" in os.environ:  # libfaketime 0.9.10 breaks the call by which Python sleeps, but not this one
@@ -147,7 +148,7 @@ def main():
     if STRIKES:
         expressions.BACKOFF = 0.5  # among so many faults a run meets one after the other
     elif sys.argv[1] == "KILL":
-        Worker._heal = lambda worker: None  # what a victim leaves is not for the other victims
+        Healer.heal = lambda healer: None  # what a victim leaves is not for the other victims
     repro(sys.argv[2:])
 
 

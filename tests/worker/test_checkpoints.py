@@ -15,7 +15,7 @@ import pytest
 from repro.scheduler import runs
 from repro.stages import config as configs
 from repro.stages.running.checkpoints import FACTS, STATE, name_of
-from repro.worker import loop
+from repro.worker import running
 from repro.worker.audit import store_recovery
 from repro.worker.audit.garbage import Collector
 from repro.worker.store import checkpoint_store
@@ -156,7 +156,7 @@ def test_a_second_sigterm_waits_for_no_step(scene, toy_path):
         worker.send_signal(signal.SIGTERM)
         began = time.monotonic()
         assert worker.wait(60) == 0
-        assert time.monotonic() - began < loop.GRACE / 2
+        assert time.monotonic() - began < running.GRACE / 2
     assert (scene.bench.get("stuck")["state"], scene.bench.get("stuck")["attempts"]) == ("pending", 0)
 
 
@@ -171,8 +171,8 @@ def test_a_run_that_lost_its_process_goes_on_on_the_same_worker(scene):
 import glob, os, psutil, time
 while not glob.glob({str(scene.bench.folder)!r} + "/store/model-*/checkpoints/*/whole.json"):
     time.sleep(0.01)
-for warm in psutil.Process({os.getpid()}).children():
-    for child in warm.children():
+for server in psutil.Process({os.getpid()}).children():
+    for child in server.children():
         child.kill()
 """
     with subprocess.Popen([sys.executable, "-c", kill]):
@@ -285,7 +285,7 @@ def test_the_uploader_pushes_what_is_new_and_drops_what_is_old(store, tmp_path):
     uploader = Uploader(store, location, stage.folder, pushed.append)
     for step in (2, 3, 4):
         stage.leave(step)
-        uploader.look()
+        uploader.announce_new()
         wait_for(lambda step=step: pushed and pushed[-1]["step"] == step)
     uploader.end()
     assert [told["step"] for told in pushed] == [2, 3, 4]

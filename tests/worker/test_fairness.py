@@ -1,4 +1,4 @@
-"""A run that needs many cards is not starved by smaller ones, and only one worker waits for it."""
+"""A run that needs many GPUs is not starved by smaller ones, and only one worker waits for it."""
 
 import threading
 from pathlib import Path
@@ -10,9 +10,9 @@ from tests.worker.test_worker import wait_for
 
 
 @pytest.mark.parametrize("per_gpu", [1, 2])
-def test_a_big_run_that_is_first_in_line_gets_the_cards_that_become_free(bench, tmp_path, per_gpu):
+def test_a_big_run_that_is_first_in_line_gets_the_gpus_that_become_free(bench, tmp_path, per_gpu):
     bench.submit("running", "sleeps", started=str(tmp_path / "a"), seconds=2, gpus=1)
-    worker = bench.worker(cpus=1, cards=("GPU-a", "GPU-b"), per_gpu=per_gpu, burst=True)
+    worker = bench.worker(cpus=1, gpus=("GPU-a", "GPU-b"), per_gpu=per_gpu, burst=True)
 
     def submit_the_rest():
         wait_for(Path(f"{tmp_path}/a.ready").exists)

@@ -235,12 +235,12 @@ def test_sigterm_to_a_worker_hands_its_run_back_and_leaves_no_process(scene):
 def test_no_signal_finds_the_worker_unable_to_take_it(bench):
     """A handler runs between any two lines of the loop, in its thread: a lock held there would never be released."""
     worker = bench.worker()
-    before = signal.signal(signal.SIGUSR1, worker._interrupt)
+    before = signal.signal(signal.SIGUSR1, worker._interrupts.handle)
     strike = f"import os, time\nwhile True: os.kill({os.getpid()}, {signal.SIGUSR1:d}); time.sleep(1e-5)"
     with subprocess.Popen([sys.executable, "-c", strike]) as other:
         try:
-            wait_for(lambda: worker._interrupts)
-            while worker._interrupts < 50_000:
+            wait_for(lambda: worker._interrupts.count)
+            while worker._interrupts.count < 50_000:
                 worker._bell.clear()
                 worker._bell.wait(1)
         finally:

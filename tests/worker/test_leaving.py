@@ -14,11 +14,11 @@ from tests.worker.test_worker import assert_all_gone, wait_for
 def test_a_worker_says_that_it_is_alive_until_it_leaves(bench):
     bench.submit("a", "noop")
     worker = bench.worker(max_runs=1)
-    seen = []
-    settle = worker._settle_ended
-    worker._settle_ended = lambda: (seen.extend(bench.db.workers.find()), settle())
+    listed = []
+    settle = worker._running.settle_ended
+    worker._running.settle_ended = lambda: (listed.extend(bench.db.workers.find()), settle())
     worker.run()
-    assert (seen[0]["_id"], seen[0]["cpus"], seen[0]["cards"]) == (worker.name, 1, [])
+    assert (listed[0]["_id"], listed[0]["cpus"], listed[0]["cards"]) == (worker.name, 1, [])
     assert bench.db.workers.count_documents({}) == 0
 
 
@@ -61,11 +61,11 @@ def test_a_stage_without_progress_is_stopped(bench, tmp_path):
 
 def test_the_last_lines_of_the_log_come_with_the_heartbeat_and_go_with_the_end(bench, tmp_path):
     bench.submit("talks", "sleeps", started=str(tmp_path / "started"), seconds=2, text="so far so good")
-    seen = []
-    thread = threading.Thread(target=lambda: seen.append(wait_for(lambda: bench.get("talks").get("log_tail"))))
+    tails = []
+    thread = threading.Thread(target=lambda: tails.append(wait_for(lambda: bench.get("talks").get("log_tail"))))
     thread.start()
     bench.work(lease=0.6)
     thread.join()
-    assert seen == [["so far so good"]]
+    assert tails == [["so far so good"]]
     assert "log_tail" not in bench.get("talks")
     assert bench.get("talks")["state"] == "done"

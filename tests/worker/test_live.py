@@ -14,8 +14,8 @@ from repro.scheduler.live import log_pieces, points
 from repro.scheduler.live.log_pieces import Piece
 from repro.scheduler.queue import lookup
 from repro.stages.errors import StageError
-from repro.worker.live.curve_sampler import Curve
-from repro.worker.live.log_cursor import MOST, PIECE, Told
+from repro.worker.live.curve_sampler import CurveSampler
+from repro.worker.live.log_cursor import MOST, PIECE, LogCursor
 from repro.worker.prefetch import Prefetcher
 from tests.worker.test_worker import wait_for
 
@@ -73,12 +73,12 @@ def test_the_figures_of_a_running_run_are_told_once_each(bench):
 
 
 def test_the_figures_of_a_long_run_are_told_ever_more_seldom():
-    curve, told = Curve(), 0
+    sampler, points_sent = CurveSampler(), 0
     for second in range(30 * 86400 // 10):  # a month, in a tenth of its steps
-        if point := curve.next({"step": second, "total": 10**9, "metrics": {"loss": 0.5}}, second * 10.0):
-            curve.passed(point, second * 10.0)
-            told += 1
-    assert 1000 < told < 8000
+        if point := sampler.next({"step": second, "total": 10**9, "metrics": {"loss": 0.5}}, second * 10.0):
+            sampler.sent(point, second * 10.0)
+            points_sent += 1
+    assert 1000 < points_sent < 8000
 
 
 def test_the_log_of_an_ended_run_comes_from_its_folder(bench):
@@ -120,24 +120,24 @@ def test_that_there_is_no_log_is_said_in_a_line(cli, bench, state, message):
 
 def test_a_log_that_grows_faster_than_it_is_told_leaves_a_gap_that_is_shown(bench, tmp_path):
     log = tmp_path / "log.txt"
-    told = Told(log)
-    assert told.next() is None
+    cursor = LogCursor(log)
+    assert cursor.next() is None
     log.write_bytes(b"a" * 10)
-    told.passed(told.next())
+    cursor.sent(cursor.next())
     log.write_bytes(b"a" * 10 + b"b" * 1000 + b"c" * PIECE)
-    piece = told.next()
+    piece = cursor.next()
     assert (piece.offset, piece.data) == (1010, b"c" * PIECE)
-    assert told.next() == piece  # until it has been told
-    told.passed(piece)
-    assert told.next() is None
-    told.amount = MOST
+    assert cursor.next() == piece  # until it has been sent
+    cursor.sent(piece)
+    assert cursor.next() is None
+    cursor.amount = MOST
     log.write_bytes(b"d" * 10**6)
-    assert told.next() is None
+    assert cursor.next() is None
 
     bench.submit("a", "write")
     (run,) = [bench.get("a") | {"state": "running", "lease": {"token": "t"}}]
-    for told_piece in (Piece(0, b"a" * 10), Piece(1010, b"c")):
-        log_pieces.append(bench.db, "t", told_piece)
+    for piece in (Piece(0, b"a" * 10), Piece(1010, b"c")):
+        log_pieces.append(bench.db, "t", piece)
     text = "".join(Follower(bench.db, lambda: bench.store, None).texts(run, follow=False))
     assert text == "a" * 10 + "\n--- 1000 bytes left out ---\nc"
 
@@ -166,8 +166,8 @@ def test_a_prefetch_that_fails_disturbs_nobody(remote):
     bench.run("source", "write")
     bench.store.remove(bench.get("source")["location"])
     bench.submit("next", "write", source=["source"], waiting_for=[])
-    prefetcher = Prefetcher(bench.db, bench.executor)
-    prefetcher.look([0])
+    prefetcher = Prefetcher(bench.db, bench.store)
+    prefetcher.prefetch_if_due([0])
     prefetcher._pulling.result(30)
     prefetcher.stop()
     bench.work()

@@ -31,8 +31,8 @@ def own_queue(home):
     db.client.close()
 
 
-def test_a_run_outlives_the_death_of_the_server(own_queue, home, tmp_path, interpreter):
-    bench = Bench(own_queue, tmp_path, interpreter)
+def test_a_run_outlives_the_death_of_the_server(own_queue, home, tmp_path, fork_server):
+    bench = Bench(own_queue, tmp_path, fork_server)
     started = str(tmp_path / "started")
     bench.submit("slow", "sleeps", started=started, seconds=2)
     bench.submit("next", "noop", source=["slow"])
@@ -47,7 +47,7 @@ def test_a_run_outlives_the_death_of_the_server(own_queue, home, tmp_path, inter
         back.set()
 
     worker = bench.worker(burst=True, lease=60)
-    worker.report.say = lambda text: said.append(text) if "can't be reached" in text else None
+    worker.console.say = lambda text: said.append(text) if "can't be reached" in text else None
     thread = threading.Thread(target=kill_and_start_again)
     thread.start()
     worker.run()

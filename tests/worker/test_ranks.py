@@ -25,8 +25,8 @@ def ranked_bench(bench, ranked_path):
 
 def nobody_is_left(bench):
     """No process that was forked for a run, at any depth, lives on."""
-    warm = bench.executor.interpreter._process.pid
-    return [p for p in psutil.Process(warm).children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE] == []
+    fork_server = bench.executor.fork_server._process.pid
+    return [p for p in psutil.Process(fork_server).children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def test_rank_0_writes_and_the_others_help(ranked_bench):
@@ -86,7 +86,7 @@ def test_a_cancelled_run_leaves_no_rank_behind(ranked_bench):
 
 
 def _ranks(bench):
-    return psutil.Process(bench.executor.interpreter._process.pid).children(recursive=True)
+    return psutil.Process(bench.executor.fork_server._process.pid).children(recursive=True)
 
 
 @pytest.mark.parametrize(
@@ -98,5 +98,5 @@ def _ranks(bench):
 )
 def test_a_count_that_cannot_be_is_one_clear_line(ranked_bench, config, message):
     ranked_bench.submit("bad", "ranked", **config)
-    ranked_bench.work(cards=["GPU-a", "GPU-b"] if "gpus" in config else ())
+    ranked_bench.work(gpus=["GPU-a", "GPU-b"] if "gpus" in config else ())
     assert ranked_bench.get("bad")["error"]["message"] == message

@@ -1,4 +1,4 @@
-"""Which cards a worker takes, and that no run gets more or fewer than its config says."""
+"""Which GPUs a worker takes, and that no run gets more or fewer than its config says."""
 
 import json
 import os
@@ -14,9 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from repro.scheduler.queue import listing, workers
 from repro.stages.errors import ConfigError
-from repro.worker.gpus import HIDDEN, Load, foreign, visible
-from repro.worker.slots import Slot, Slots, choose
-from tests.worker.cards import Fixed
+from repro.worker.gpus import MEMORY_OF_OTHERS, Load, used_by_others, visible_gpus
+from repro.worker.slots import Slot, Slots, choose_gpus
+from tests.worker.fixed_gpus import FixedGpus
 from tests.worker.test_worker import wait_for
 
 
@@ -24,17 +24,17 @@ from tests.worker.test_worker import wait_for
     ("wanted", "found"), [("none", []), ("all", ["A", "B", "C"]), ("0", ["A"]), ("2,0", ["C", "A"]), ("1,1", ["B"])]
 )
 def test_choose(wanted, found):
-    assert choose(wanted, ["A", "B", "C"]) == found
+    assert choose_gpus(wanted, ["A", "B", "C"]) == found
 
 
 @pytest.mark.parametrize("wanted", ["3", "-1", "0,5", "a", "", "0;1"])
-def test_a_wrong_index_where_there_are_cards_is_an_error(wanted):
+def test_a_wrong_index_where_there_are_gpus_is_an_error(wanted):
     with pytest.raises(ConfigError, match="--gpus"):
-        choose(wanted, ["A", "B", "C"])
+        choose_gpus(wanted, ["A", "B", "C"])
 
 
-def test_without_any_card_indices_warn(capsys):
-    assert choose("0,1", []) == []
+def test_without_any_gpu_indices_warn(capsys):
+    assert choose_gpus("0,1", []) == []
     assert "no CUDA device" in capsys.readouterr().err
 
 
@@ -42,7 +42,7 @@ def test_slots_hand_out_exactly_what_is_asked_and_take_it_back():
     slots = Slots(["A", "B", "C"], cpus=1)
     assert slots.fitting() == [0, 1, 2, 3]
     two, none = slots.take(2), slots.take(0)
-    assert (two.cards, none.cards) == (("A", "B"), ())
+    assert (two.gpus, none.gpus) == (("A", "B"), ())
     assert two.environment == {"CUDA_VISIBLE_DEVICES": "A,B"}
     assert none.environment == {"CUDA_VISIBLE_DEVICES": ""}
     assert slots.fitting() == [1]
@@ -50,14 +50,14 @@ def test_slots_hand_out_exactly_what_is_asked_and_take_it_back():
     slots.give_back(two)
     slots.give_back(none)
     assert slots.fitting() == [0, 1, 2, 3]
-    assert slots.take(3).cards == ("A", "B", "C")
+    assert slots.take(3).gpus == ("A", "B", "C")
 
 
-def test_shares_of_cards_are_spread_and_a_shared_card_is_no_whole_one():
+def test_shares_of_gpus_are_spread_and_a_shared_gpu_is_no_whole_one():
     slots = Slots(["A", "B"], cpus=0, per_gpu=2)
     assert slots.size == 4
     one, other = slots.take(1), slots.take(1)
-    assert {one.cards, other.cards} == {("A",), ("B",)}
+    assert {one.gpus, other.gpus} == {("A",), ("B",)}
     assert slots.fitting() == [1]
     slots.give_back(one)
     assert slots.fitting() == [1]
@@ -69,9 +69,9 @@ def test_shares_of_cards_are_spread_and_a_shared_card_is_no_whole_one():
 class Accounting(RuleBasedStateMachine):
     """Runs come and go in any order, and so do other people's processes."""
 
-    @initialize(cards=st.integers(1, 4), cpus=st.integers(0, 3), per_gpu=st.integers(1, 3))
-    def begin(self, cards, cpus, per_gpu):
-        self.inventory = Fixed(tuple(f"GPU-{number}" for number in range(cards)))
+    @initialize(gpus=st.integers(1, 4), cpus=st.integers(0, 3), per_gpu=st.integers(1, 3))
+    def begin(self, gpus, cpus, per_gpu):
+        self.inventory = FixedGpus(tuple(f"GPU-{number}" for number in range(gpus)))
         self.slots = Slots(self.inventory.uuids, cpus, per_gpu)
         self.taken = []
 
@@ -79,11 +79,11 @@ class Accounting(RuleBasedStateMachine):
     @rule(data=st.data())
     def take(self, data):
         gpus = data.draw(st.sampled_from(self.slots.fitting()))
-        avoided, busy = set(self.slots.avoided), {card for slot in self.taken for card in slot.cards}
+        avoided, busy = set(self.slots.avoided), {gpu for slot in self.taken for gpu in slot.gpus}
         slot = self.slots.take(gpus)
-        assert len(set(slot.cards)) == len(slot.cards) == gpus
-        assert not avoided & set(slot.cards)
-        assert gpus < 2 or not busy & set(slot.cards), "a shared card as a whole one"
+        assert len(set(slot.gpus)) == len(slot.gpus) == gpus
+        assert not avoided & set(slot.gpus)
+        assert gpus < 2 or not busy & set(slot.gpus), "a shared gpu as a whole one"
         self.taken.append(slot)
 
     @precondition(lambda self: self.taken)
@@ -94,31 +94,31 @@ class Accounting(RuleBasedStateMachine):
     @rule(data=st.data())
     def somebody_else_computes(self, data):
         theirs = data.draw(st.sets(st.sampled_from(self.inventory.uuids)))
-        self.inventory.loads = {card: Load(99, 5 << 30, {1: 5 << 30}) for card in theirs}
-        self.slots.avoid(foreign(self.inventory, self.slots.all_cards, [], self.slots.used))
+        self.inventory.loads = {gpu: Load(99, 5 << 30, {1: 5 << 30}) for gpu in theirs}
+        self.slots.avoid(used_by_others(self.inventory, self.slots.all_gpus, [], self.slots.used))
         assert set(self.slots.avoided) == theirs
 
     @invariant()
     def nothing_is_over_committed(self):
-        for card in self.inventory.uuids:
-            holders = [slot for slot in self.taken if card in slot.cards]
-            whole = [slot for slot in holders if len(slot.cards) > 1]
+        for gpu in self.inventory.uuids:
+            holders = [slot for slot in self.taken if gpu in slot.gpus]
+            whole = [slot for slot in holders if len(slot.gpus) > 1]
             assert len(holders) <= (1 if whole else self.slots.per_gpu)
-        assert sum(not slot.cards for slot in self.taken) <= self.slots.all_cpus
+        assert sum(not slot.gpus for slot in self.taken) <= self.slots.all_cpus
         assert len(self.taken) <= self.slots.size
 
     @invariant()
     def what_fits_is_what_is_free(self):
         """Reckoned again from what was handed out."""
-        held = [card for slot in self.taken for card in slot.cards]
-        wholly = {card for slot in self.taken if len(slot.cards) > 1 for card in slot.cards}
-        usable = [card for card in self.inventory.uuids if card not in self.slots.avoided]
-        free = [card for card in usable if card not in held]
-        room = [card for card in usable if card not in wholly and held.count(card) < self.slots.per_gpu]
-        cpus = self.slots.all_cpus - sum(not slot.cards for slot in self.taken)
+        held = [gpu for slot in self.taken for gpu in slot.gpus]
+        wholly = {gpu for slot in self.taken if len(slot.gpus) > 1 for gpu in slot.gpus}
+        usable = [gpu for gpu in self.inventory.uuids if gpu not in self.slots.avoided]
+        free = [gpu for gpu in usable if gpu not in held]
+        room = [gpu for gpu in usable if gpu not in wholly and held.count(gpu) < self.slots.per_gpu]
+        cpus = self.slots.all_cpus - sum(not slot.gpus for slot in self.taken)
         assert self.slots.fitting() == [*([0] if cpus else []), *range(1, max(len(free), bool(room)) + 1)]
         assert set(self.slots.fitting()) <= set(self.slots.possible())
-        assert self.slots.used == [card for card in self.inventory.uuids if card in held]
+        assert self.slots.used == [gpu for gpu in self.inventory.uuids if gpu in held]
 
     def teardown(self):
         if hasattr(self, "slots"):
@@ -136,14 +136,14 @@ TestAccounting = Accounting.TestCase
     ("allowed", "found"), [(None, ["A", "B"]), ("", []), ("1", ["B"]), ("B,A", ["B", "A"]), ("7", []), ("-1", [])]
 )
 def test_what_a_scheduler_left_visible(allowed, found):
-    assert visible(["A", "B"], allowed) == found
+    assert visible_gpus(["A", "B"], allowed) == found
 
 
 @pytest.mark.parametrize(
     ("load", "ours", "is_foreign"),
     [
         (Load(0), False, False),
-        (Load(0, HIDDEN - 1), False, False),
+        (Load(0, MEMORY_OF_OTHERS - 1), False, False),
         (Load(97, 40 << 30), False, True),  # a container does not show whose it is
         (Load(97, 40 << 30), True, False),
         (Load(3, 600 << 20, others=2), False, False),  # a desktop
@@ -156,8 +156,8 @@ def test_what_a_scheduler_left_visible(allowed, found):
         (None, False, False),
     ],
 )
-def test_whose_card_it_is(load, ours, is_foreign):
-    found = foreign(Fixed(("A",), {"A": load}), ["A"], [os.getpgid(0)], ["A"] if ours else [])
+def test_whose_gpu_it_is(load, ours, is_foreign):
+    found = used_by_others(FixedGpus(("A",), {"A": load}), ["A"], [os.getpgid(0)], ["A"] if ours else [])
     assert found == (["A"] if is_foreign else [])
 
 
@@ -166,41 +166,41 @@ def seen_by(bench, name):
 
 
 @pytest.mark.parametrize("per_gpu", [1, 3])
-def test_each_run_sees_as_many_cards_as_its_config_says(bench, per_gpu):
+def test_each_run_sees_as_many_gpus_as_its_config_says(bench, per_gpu):
     asked = {"none": 0, "one": 1, "another": 1, "two": 2, "three": 3}
     for name, gpus in asked.items():
         bench.submit(name, "environment", **({"gpus": gpus} if gpus else {}))
-    cards = ("GPU-a", "GPU-b", "GPU-c")
-    bench.work(cpus=2, cards=cards, per_gpu=per_gpu)
+    present = ("GPU-a", "GPU-b", "GPU-c")
+    bench.work(cpus=2, gpus=present, per_gpu=per_gpu)
     for name, gpus in asked.items():
-        seen = [card for card in seen_by(bench, name).split(",") if card]
-        assert len(set(seen)) == len(seen) == gpus, name
-        assert set(seen) <= set(cards)
+        visible = [gpu for gpu in seen_by(bench, name).split(",") if gpu]
+        assert len(set(visible)) == len(visible) == gpus, name
+        assert set(visible) <= set(present)
 
 
-def test_runs_of_one_card_share_it_and_one_of_two_waits_for_whole_ones(bench, tmp_path):
+def test_runs_of_one_gpu_share_it_and_one_of_two_waits_for_whole_ones(bench, tmp_path):
     for number in range(3):
         bench.submit(f"small{number}", "sleeps", started=str(tmp_path / f"s{number}"), seconds=1, gpus=1)
     bench.submit("big", "environment", gpus=2)
-    seen = []
+    states = []
 
     def look():
         for number in range(3):
             wait_for(Path(f"{tmp_path}/s{number}.ready").exists)
-        seen.extend(run["state"] for run in listing.newest(bench.db))
+        states.extend(run["state"] for run in listing.newest(bench.db))
 
     thread = threading.Thread(target=look)
     thread.start()
-    bench.work(cpus=0, cards=("GPU-a", "GPU-b"), per_gpu=2)
+    bench.work(cpus=0, gpus=("GPU-a", "GPU-b"), per_gpu=2)
     thread.join()
-    assert seen == ["running"] * 3 + ["pending"]
+    assert states == ["running"] * 3 + ["pending"]
     assert seen_by(bench, "big") == "GPU-a,GPU-b"
     assert bench.get("big")["started_at"] >= max(bench.get(f"small{n}")["finished_at"] for n in range(3))
 
 
-def test_a_card_that_somebody_uses_is_left_alone_until_it_is_free(bench):
-    """And no big run waits for it, with a card kept free."""
-    inventory = Fixed(("GPU-a", "GPU-b"), {"GPU-b": Load(99, 9 << 30, {1: 9 << 30})})
+def test_a_gpu_that_somebody_uses_is_left_alone_until_it_is_free(bench):
+    """And no big run waits for it, with a GPU kept free."""
+    inventory = FixedGpus(("GPU-a", "GPU-b"), {"GPU-b": Load(99, 9 << 30, {1: 9 << 30})})
     bench.submit("big", "environment", gpus=2, options={"priority": 1})
     for number in range(3):
         bench.submit(f"small{number}", "environment", gpus=1)
@@ -215,25 +215,25 @@ def test_a_card_that_somebody_uses_is_left_alone_until_it_is_free(bench):
 
     thread = threading.Thread(target=free_it)
     thread.start()
-    bench.work(cpus=0, cards=inventory.uuids, inventory=inventory, only_idle=True, lease=1)
+    bench.work(cpus=0, gpus=inventory.uuids, inventory=inventory, only_idle=True, lease=1)
     thread.join()
     assert {seen_by(bench, f"small{number}") for number in range(3)} == {"GPU-a"}
     assert seen_by(bench, "big") == "GPU-a,GPU-b"
     assert "aside" not in bench.get("big")
 
 
-def test_without_only_idle_a_used_card_is_used(bench):
-    inventory = Fixed(("GPU-a",), {"GPU-a": Load(99, 9 << 30, {1: 9 << 30})})
+def test_without_only_idle_a_used_gpu_is_used(bench):
+    inventory = FixedGpus(("GPU-a",), {"GPU-a": Load(99, 9 << 30, {1: 9 << 30})})
     bench.submit("run", "environment", gpus=1)
-    bench.work(cpus=0, cards=inventory.uuids, inventory=inventory)
+    bench.work(cpus=0, gpus=inventory.uuids, inventory=inventory)
     assert seen_by(bench, "run") == "GPU-a"
 
 
-def test_the_processes_of_own_runs_keep_no_card_from_others(bench, tmp_path):
-    """A run on a card is seen by the driver; the next may still share the card with it."""
-    inventory = Fixed(("GPU-a",))
+def test_the_processes_of_own_runs_keep_no_gpu_from_others(bench, tmp_path):
+    """A run on a GPU is seen by the driver; the next may still share the GPU with it."""
+    inventory = FixedGpus(("GPU-a",))
     bench.submit("first", "sleeps", started=str(tmp_path / "first"), seconds=600, gpus=1)
-    worker = bench.worker(cpus=0, cards=inventory.uuids, inventory=inventory, per_gpu=2, only_idle=True)
+    worker = bench.worker(cpus=0, gpus=inventory.uuids, inventory=inventory, per_gpu=2, only_idle=True)
 
     def second():
         wait_for(Path(f"{tmp_path}/first.ready").exists)
@@ -241,7 +241,7 @@ def test_the_processes_of_own_runs_keep_no_card_from_others(bench, tmp_path):
         inventory.loads = {"GPU-a": Load(50, 2 << 30, {processes["pid"]: 1 << 30, processes["helper"]: 1 << 30})}
         bench.submit("second", "environment", gpus=1)
         wait_for(lambda: bench.get("second")["state"] == "done")
-        worker._interrupt(15, None)
+        worker._interrupts.handle(15)
 
     thread = threading.Thread(target=second)
     thread.start()
@@ -250,29 +250,31 @@ def test_the_processes_of_own_runs_keep_no_card_from_others(bench, tmp_path):
     assert seen_by(bench, "second") == "GPU-a"
 
 
-def test_two_workers_with_one_card_are_both_told(bench):
+def test_two_workers_with_one_gpu_are_both_told(bench):
     """The one that is there already hears it with a heartbeat."""
-    here = bench.worker(cards=("GPU-a", "GPU-b"), lease=1)
+    here = bench.worker(gpus=("GPU-a", "GPU-b"), lease=1)
     workers.announce(bench.db, "gone-box:1", ["GPU-b"], 1, lease=0)
     gone = subprocess.Popen(["true"])
     gone.wait()
     workers.announce(bench.db, here.name.replace(str(os.getpid()), str(gone.pid)), ["GPU-a"], 1, lease=600)
-    told = lambda: [text for text in here.report.said if "two workers" in text]  # noqa: E731
     before = []
+
+    def warnings():
+        return [text for text in here.console.said if "two workers" in text]
 
     def another_comes():
         wait_for(lambda: bench.db.workers.count_documents({"_id": here.name}))
-        before.extend(told())
+        before.extend(warnings())
         workers.announce(bench.db, "box:2", ["GPU-c", "GPU-b"], 1, lease=600)
-        wait_for(told)
-        here._interrupt(15, None)
+        wait_for(warnings)
+        here._interrupts.handle(15)
 
     thread = threading.Thread(target=another_comes)
     thread.start()
     here.run()
     thread.join()
     assert before == []
-    (line,) = told()
+    (line,) = warnings()
     assert f"GPU-b by {' and '.join(sorted(['box:2', here.name]))};" in line
     assert "GPU-a" not in line
     assert "GPU-c" not in line
@@ -280,10 +282,10 @@ def test_two_workers_with_one_card_are_both_told(bench):
 
 
 def test_the_process_of_a_worker_imports_no_torch(bench, settings_environment, toy_path):
-    """Though it has looked for cards, executed a run and told of it."""
+    """Though it has looked for GPUs, executed a run and told of it."""
     bench.submit("run", "write")
     code = (
-        "import sys; from repro import cli;"
+        "import atexit, os, sys; from repro import cli;"
         "code = cli.run(['worker', '--burst', '--per-gpu', '2', '--only-idle']);"
         "print(code, 'pynvml' in sys.modules, [name for name in ('torch', 'numpy') if name in sys.modules])"
     )
@@ -293,7 +295,7 @@ def test_the_process_of_a_worker_imports_no_torch(bench, settings_environment, t
     assert bench.get("run")["state"] == "done"
 
 
-def test_a_card_by_number_where_there_is_none_takes_runs_without(bench, cli, toy_path):
+def test_a_gpu_by_number_where_there_is_none_takes_runs_without(bench, cli, toy_path):
     bench.submit("without", "write")
     bench.submit("with", "write", gpus=1)
     done = cli(

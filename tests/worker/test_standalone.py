@@ -27,8 +27,8 @@ def standalone(tmp_path, mongo_server):
         process.terminate()
 
 
-def test_a_chain_runs_on_a_standalone_server(standalone, tmp_path, interpreter):
-    bench = Bench(standalone, tmp_path, interpreter)
+def test_a_chain_runs_on_a_standalone_server(standalone, tmp_path, fork_server):
+    bench = Bench(standalone, tmp_path, fork_server)
     with pytest.raises(OperationFailure, match="replica set"):
         standalone.runs.watch()
     bench.submit("a", "write", text="a")
@@ -40,14 +40,14 @@ def test_a_chain_runs_on_a_standalone_server(standalone, tmp_path, interpreter):
     assert (bench.folder_of("c") / "copy.txt").read_text() == "a"
 
 
-def test_an_idle_worker_finds_a_run_by_polling(standalone, tmp_path, interpreter):
-    bench = Bench(standalone, tmp_path, interpreter)
+def test_an_idle_worker_finds_a_run_by_polling(standalone, tmp_path, fork_server):
+    bench = Bench(standalone, tmp_path, fork_server)
     worker = bench.worker(max_runs=1)
     step = worker._step
     steps = []
 
-    def submit_when_idle(threads):
-        steps.append(step(threads))
+    def submit_when_idle():
+        steps.append(step())
         if len(steps) == 2:
             bench.submit("late", "write")
         return steps[-1]

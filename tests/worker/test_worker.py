@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from repro.scheduler import runs
-from repro.worker.attempt import executor
+from repro.worker.store import outputs
 from tests.processes import is_gone
 
 
@@ -229,22 +229,22 @@ def test_the_environment_of_a_run_is_an_allow_list(bench, monkeypatch):
     assert (found["PYTHONHASHSEED"], found["CUDA_VISIBLE_DEVICES"], found["TZ"]) == ("0", "", "UTC")
 
 
-def test_a_run_sees_exactly_the_cards_of_its_slot(bench):
+def test_a_run_sees_exactly_the_gpus_of_its_slot(bench):
     bench.submit("two", "environment", gpus=2)
-    bench.work(cpus=0, cards=("GPU-a", "GPU-b", "GPU-c"))
+    bench.work(cpus=0, gpus=("GPU-a", "GPU-b", "GPU-c"))
     found = json.loads((bench.folder_of("two") / "environment.json").read_text())
     assert found["CUDA_VISIBLE_DEVICES"] == "GPU-a,GPU-b"
 
 
-def test_the_interpreter_is_replaced_when_it_died(bench):
+def test_the_fork_server_is_replaced_when_it_died(bench):
     bench.run("one", "noop")
-    os.kill(bench.executor.interpreter._process.pid, signal.SIGKILL)
-    bench.executor.interpreter._process.wait()
+    os.kill(bench.executor.fork_server._process.pid, signal.SIGKILL)
+    bench.executor.fork_server._process.wait()
     assert bench.run("two", "noop")["state"] == "done"
 
 
 def test_more_outputs_than_a_document_may_list_are_read_from_the_manifest(bench, monkeypatch):
-    monkeypatch.setattr(executor, "MOST_OUTPUTS", 0)
+    monkeypatch.setattr(outputs, "MOST_OUTPUTS", 0)
     run = bench.run("a", "write", text="a")
     assert (run["outputs"], run["outputs_total"]["count"], run["outputs_total"]["size"]) == ([], 1, 1)
     manifest = (bench.folder_of("a") / "run.json").read_bytes()

@@ -1,6 +1,6 @@
-"""Keeps the leases of this worker's runs alive, from a thread of the worker's own process.
+"""Renews the leases of this worker's runs, from a thread of the worker's own process.
 
-It runs no stage code, so a stage that holds its interpreter for minutes loses nothing. A run whose token is
+It runs no stage code, so a stage that holds its own interpreter for minutes loses nothing. A run whose token is
 no longer ours is stopped: somebody else has it, or it was cancelled.
 """
 
@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from repro.scheduler import runs
 from repro.scheduler.server.connection import DriverError, Queue
-from repro.worker.attempt.executor import Attempt, Stopped
+from repro.worker.attempt.attempt import Attempt
+from repro.worker.attempt.outcome import Stopped
 
 
-class Keeper(threading.Thread):
+class LeaseRenewer(threading.Thread):
     """Renews every registered attempt's lease, each third of its length.
 
     It does nothing else, and each renewal has a connection of its own: a reply that does not come delays no other.
@@ -53,6 +54,6 @@ class Keeper(threading.Thread):
         with contextlib.suppress(DriverError):  # an unreachable server is no loss yet: the next round tries again
             if not runs.renew(self.db, attempt.name, attempt.token, self.lease, attempt.news()):
                 with self._lock:
-                    still_ours = attempt.token in self._attempts
-                if still_ours:
+                    is_still_ours = attempt.token in self._attempts
+                if is_still_ours:
                     attempt.stop(Stopped("it was cancelled, or its lease was taken"))

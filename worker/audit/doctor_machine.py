@@ -141,7 +141,7 @@ def gpus() -> Check:
         models = [str(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
     finally:
         pynvml.nvmlShutdown()
-    return judge_cards(models, len(Nvml().cards()), driver)
+    return judge_cards(models, len(Nvml().gpus()), driver)
 
 
 def judge_no_driver(complaint: str, on_the_bus: int) -> Check:
@@ -182,7 +182,7 @@ def _on_the_bus(devices: Path) -> int:
 def _cards_or_none() -> list[str]:
     """The cards that a worker would use; what is wrong with them is said by `gpus`."""
     try:
-        return [card.uuid for card in Nvml().cards()]
+        return [card.uuid for card in Nvml().gpus()]
     except Exception:
         return []
 

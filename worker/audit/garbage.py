@@ -33,7 +33,7 @@ from repro.stages.errors import ReproError, Unreachable
 from repro.stages.run import MANIFEST
 from repro.worker.audit import store_recovery
 from repro.worker.store import checkpoint_store
-from repro.worker.store.objects import MANY, Found
+from repro.worker.store.objects import MANY, StoredObject
 from repro.worker.store.store import ATTEMPT, PROBES, Mark, Store
 
 WORK = "work"  # below the home: where stages run
@@ -48,7 +48,7 @@ class Leftover:
     age: float  # seconds since the last change of anything inside
     why: str
     kept: bool = False
-    upload: Found | None = None  # an upload that was not ended; `location` tells where it would lie
+    upload: StoredObject | None = None  # an upload that was not ended; `location` tells where it would lie
     checkpoint: bool = False
 
 
@@ -95,7 +95,7 @@ class Collector:
             listed = zip(attempts, threads.map(self.store.contents, attempts), strict=True)
             return [dead for location, contents in listed for dead in self._dead_in(location, contents)]
 
-    def _dead_in(self, location: str, contents: list[Found]) -> Iterator[Leftover]:
+    def _dead_in(self, location: str, contents: list[StoredObject]) -> Iterator[Leftover]:
         done = any(object_.key.endswith(f"/{MANIFEST}") for object_ in contents)
         why = "a checkpoint of a run that is done" if done else "a checkpoint that newer ones have made useless"
         for place in checkpoint_store.dead(contents, self.store.url, done):
@@ -150,19 +150,19 @@ class Collector:
         why, kept = self._reason(location, document)
         return Leftover(location, size, age, why, kept)
 
-    def _judge_upload(self, upload: Found, document: RunDocument | None) -> Leftover | None:
+    def _judge_upload(self, upload: StoredObject, document: RunDocument | None) -> Leftover | None:
         age = time.time() - upload.modified
         if age < self.older_than or _runs_in(self._folder_of(upload), document):
             return None
         return Leftover(f"{self.store.url}/{upload.key}", upload.size, age, "unfinished upload", upload=upload)
 
-    def _judge_probe(self, probe: Found) -> Leftover | None:
+    def _judge_probe(self, probe: StoredObject) -> Leftover | None:
         age = time.time() - probe.modified
         if age < self.older_than:
             return None
         return Leftover(f"{self.store.url}/{probe.key}", probe.size, age, "a probe of the store")
 
-    def _folder_of(self, upload: Found) -> str:
+    def _folder_of(self, upload: StoredObject) -> str:
         return f"{self.store.url}/{upload.key.partition('/')[0]}"
 
     def _footprint(self, location: str) -> tuple[int, float]:

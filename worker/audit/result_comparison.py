@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from repro.scheduler.runs import RunDocument, Verdict
-from repro.worker.attempt.executor import outputs_of
+from repro.worker.store.outputs import outputs_of
 from repro.worker.store.store import Store
 
 METRICS = "(metrics)"  # what a stage returned, beside its files

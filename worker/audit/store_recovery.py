@@ -20,7 +20,7 @@ from repro.scheduler.server.connection import Queue
 from repro.stages import config as configs
 from repro.stages.errors import ReproError, StageError
 from repro.stages.run import MANIFEST
-from repro.worker.attempt.executor import bounded
+from repro.worker.store.outputs import bounded
 from repro.worker.store.store import Mark, Store
 
 BATCH = 500  # documents in one insert, names in one question

@@ -2,34 +2,38 @@
 
 import sys
 import time
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from repro.worker.attempt.executor import Attempt, Done, Failed, Faulted, Outcome, Stopped
+if TYPE_CHECKING:
+    from repro.worker.attempt.attempt import Attempt
+    from repro.worker.attempt.outcome import Outcome
 
 
-class Report(Protocol):
+class Console(Protocol):
+    """Where a worker says what it does."""
+
     def say(self, text: str) -> None: ...
-    def started(self, attempt: Attempt) -> None: ...
-    def tick(self, attempts: list[Attempt]) -> None: ...
-    def ended(self, attempt: Attempt, outcome: Outcome, seconds: float) -> None: ...
+    def started(self, attempt: "Attempt") -> None: ...
+    def tick(self, attempts: "list[Attempt]") -> None: ...
+    def ended(self, attempt: "Attempt", outcome: "Outcome", seconds: float) -> None: ...
     def expired(self, count: int) -> None: ...
     def close(self) -> None: ...
 
 
-class Lines:
+class LineConsole:
     """One line an event, with the time, fit for a log file."""
 
     def say(self, text: str) -> None:
         print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
-    def started(self, attempt: Attempt) -> None:
+    def started(self, attempt: "Attempt") -> None:
         self.say(f"{attempt.name}: {attempt.run['stage']} started (attempt {attempt.run['attempts']})")
 
-    def tick(self, attempts: list[Attempt]) -> None:
+    def tick(self, attempts: "list[Attempt]") -> None:
         """Progress does not belong into a log."""
 
-    def ended(self, attempt: Attempt, outcome: Outcome, seconds: float) -> None:
-        self.say(f"{attempt.name}: {describe(outcome)} after {seconds:.1f} s")
+    def ended(self, attempt: "Attempt", outcome: "Outcome", seconds: float) -> None:
+        self.say(f"{attempt.name}: {outcome} after {seconds:.1f} s")
 
     def expired(self, count: int) -> None:
         """A worker has died somewhere, and with it so many attempts."""
@@ -39,8 +43,8 @@ class Lines:
         """Nothing is held."""
 
 
-class Bars(Lines):
-    """A progress bar a running run, the lines of ended ones above them."""
+class BarConsole(LineConsole):
+    """A progress bar for each running run, the lines of ended ones above them."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -53,32 +57,19 @@ class Bars(Lines):
     def say(self, text: str) -> None:
         self._bars.console.print(f"{time.strftime('%H:%M:%S')} {text}", highlight=False, markup=False)
 
-    def started(self, attempt: Attempt) -> None:
+    def started(self, attempt: "Attempt") -> None:
         self._tasks[attempt.token] = self._bars.add_task(attempt.name, total=None, figures="")
 
-    def tick(self, attempts: list[Attempt]) -> None:
+    def tick(self, attempts: "list[Attempt]") -> None:
         for attempt in attempts:
             if (progress := attempt.progress) and attempt.token in self._tasks:
                 figures = "  ".join(f"{name} {value:.4g}" for name, value in progress["metrics"].items())
                 done, total = progress["step"], progress["total"]
                 self._bars.update(self._tasks[attempt.token], completed=done, total=total, figures=figures)
 
-    def ended(self, attempt: Attempt, outcome: Outcome, seconds: float) -> None:
+    def ended(self, attempt: "Attempt", outcome: "Outcome", seconds: float) -> None:
         self._bars.remove_task(self._tasks.pop(attempt.token))
         super().ended(attempt, outcome, seconds)
 
     def close(self) -> None:
         self._bars.stop()
-
-
-def describe(outcome: Outcome) -> str:
-    match outcome:
-        case Done(result=result):
-            figures = "  ".join(f"{name} {value:.6g}" for name, value in result["metrics"].items())
-            return f"done  {figures}".rstrip()
-        case Failed(error=error):
-            return f"failed: {error['type']}: {error['message']}"
-        case Faulted(error=error):
-            return f"stopped by a fault of the machine: {error['message']}"
-        case Stopped(why=why):
-            return f"stopped: {why}"

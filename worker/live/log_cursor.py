@@ -1,4 +1,4 @@
-"""The end of a log that is being written."""
+"""A log that is being written: its last lines, and how far it has been sent to the queue."""
 
 import contextlib
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from pathlib import Path
 from repro.scheduler.live.log_pieces import Piece
 
 TAIL_LINES, TAIL_BYTES = 20, 4000
-PIECE = 64 << 10  # bytes told at once
-MOST = 8 << 20  # bytes told of one attempt; the whole log goes to the store
+PIECE = 64 << 10  # bytes sent at once
+MOST = 8 << 20  # bytes sent of one attempt; the whole log goes to the store
 
 
 def tail(log: Path) -> list[str]:
@@ -20,8 +20,8 @@ def tail(log: Path) -> list[str]:
 
 
 @dataclass
-class Told:
-    """How far a log has been told; `log` is None before its stage runs."""
+class LogCursor:
+    """How far a log has been sent; `log` is None before its stage runs."""
 
     log: Path | None = None
     offset: int = 0
@@ -38,5 +38,5 @@ class Told:
                 return Piece(self.offset, data)
         return None
 
-    def passed(self, piece: Piece) -> None:
+    def sent(self, piece: Piece) -> None:
         self.offset, self.amount = piece.end, self.amount + len(piece.data)

@@ -1,6 +1,6 @@
-"""What one worker tells Prometheus, and how it is asked: /metrics, and /healthz for whoever restarts dead workers.
+"""What one worker exports to Prometheus, and how it is asked: /metrics, and /healthz for whoever restarts dead workers.
 
-Counters begin at zero with each worker and end with it; what must outlast it stands in the queue (`repro metrics`).
+Counters begin at zero with each worker and end with it; what must outlive it stands in the queue (`repro metrics`).
 Needs the extra `metrics`.
 """
 
@@ -9,17 +9,20 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, make_wsgi_app
 from prometheus_client.registry import Collector
 
 from repro.stages.errors import ReproError, Unreachable
-from repro.worker.attempt.executor import Attempt, Done, Failed, Faulted, Outcome
-from repro.worker.live.console import Report
+from repro.worker.live.console import Console
 from repro.worker.slots import Slots
 from repro.worker.store.store import Output, Store
+
+if TYPE_CHECKING:
+    from repro.worker.attempt.attempt import Attempt
+    from repro.worker.attempt.outcome import Outcome
 
 RUN_SECONDS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600, 48 * 3600)
 TRANSFER_SECONDS = (0.01, 0.05, 0.2, 1, 5, 15, 60, 300, 900)
@@ -29,8 +32,8 @@ STUCK = 300.0  # seconds without a turn of the worker's loop, after which it doe
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which says when it began; nobody asks
 
 
-class Figures:
-    """The figures of one worker."""
+class WorkerMetrics:
+    """The metrics of one worker."""
 
     def __init__(self, slots: Slots) -> None:
         self.registry = CollectorRegistry()
@@ -60,47 +63,47 @@ class Figures:
         self.places.labels("cpu").set(slots.all_cpus)
 
 
-class Counting:
-    """A report that counts what it passes on."""
+class CountingConsole:
+    """A console that counts what it passes on to another one."""
 
-    def __init__(self, report: Report, figures: Figures) -> None:
-        self._report, self._figures = report, figures
+    def __init__(self, console: Console, metrics: WorkerMetrics) -> None:
+        self._console, self._metrics = console, metrics
 
     def say(self, text: str) -> None:
-        self._report.say(text)
+        self._console.say(text)
 
-    def started(self, attempt: Attempt) -> None:
-        self._figures.claims.labels(attempt.run["stage"], attempt.run["gpus"]).inc()
-        self._figures.running.inc()
-        self._report.started(attempt)
+    def started(self, attempt: "Attempt") -> None:
+        self._metrics.claims.labels(attempt.run["stage"], attempt.run["gpus"]).inc()
+        self._metrics.running.inc()
+        self._console.started(attempt)
 
-    def tick(self, attempts: list[Attempt]) -> None:
-        self._report.tick(attempts)
+    def tick(self, attempts: "list[Attempt]") -> None:
+        self._console.tick(attempts)
 
-    def ended(self, attempt: Attempt, outcome: Outcome, seconds: float) -> None:
+    def ended(self, attempt: "Attempt", outcome: "Outcome", seconds: float) -> None:
         stage = attempt.run["stage"]
-        self._figures.running.dec()
-        self._figures.ended.labels(stage, type(outcome).__name__.lower()).inc()
-        if isinstance(outcome, Failed | Faulted):
-            self._figures.failures.labels(stage, outcome.error["type"]).inc()
-        if isinstance(outcome, Done):
-            self._figures.run_seconds.labels(stage).observe(seconds)
-        self._report.ended(attempt, outcome, seconds)
+        self._metrics.running.dec()
+        self._metrics.ended.labels(stage, outcome.label).inc()
+        if outcome.error:
+            self._metrics.failures.labels(stage, outcome.error["type"]).inc()
+        if outcome.label == "done":
+            self._metrics.run_seconds.labels(stage).observe(seconds)
+        self._console.ended(attempt, outcome, seconds)
 
     def expired(self, count: int) -> None:
-        self._figures.expiries.inc(count)
-        self._report.expired(count)
+        self._metrics.expiries.inc(count)
+        self._console.expired(count)
 
     def close(self) -> None:
-        self._report.close()
+        self._console.close()
 
 
 class TimedStore(Store):
     """A store whose transfers are timed."""
 
-    def __init__(self, store: Store, figures: Figures) -> None:
-        super().__init__(store.objects, store.cache, store.seen)
-        self._seconds = figures.transfer_seconds
+    def __init__(self, store: Store, metrics: WorkerMetrics) -> None:
+        super().__init__(store.objects, store.cache, store.verified_files)
+        self._seconds = metrics.transfer_seconds
 
     def push(self, location: str, folder: Path, names: Iterable[str]) -> list[Output]:
         with self._seconds.labels("push").time():
@@ -111,7 +114,7 @@ class TimedStore(Store):
             super().pull(outputs, location, folder)
 
 
-class Pulse:
+class Liveness:
     """When the worker's loop last turned."""
 
     def __init__(self) -> None:
@@ -120,20 +123,20 @@ class Pulse:
     def beat(self) -> None:
         self._at = time.monotonic()
 
-    def is_there(self) -> bool:
+    def is_alive(self) -> bool:
         return time.monotonic() - self._at < STUCK
 
 
-def observe(port: int, slots: Slots, report: Report, store: Store) -> tuple[Report, Store, Callable[[], None]]:
-    """Serve a worker's figures. Returns what it is to use in place of its report and its store, and what its loop is to
-    call at each turn.
+def observe(port: int, slots: Slots, console: Console, store: Store) -> tuple[Console, Store, Callable[[], None]]:
+    """Serve a worker's metrics. Returns what it is to use in place of its console and its store, and what its loop is
+    to call at each turn.
 
     Raises:
         Unreachable: the port can't be had.
     """
-    figures, pulse = Figures(slots), Pulse()
-    serve(port, figures.registry, pulse.is_there)
-    return Counting(report, figures), TimedStore(store, figures), pulse.beat
+    metrics, liveness = WorkerMetrics(slots), Liveness()
+    serve(port, metrics.registry, liveness.is_alive)
+    return CountingConsole(console, metrics), TimedStore(store, metrics), liveness.beat
 
 
 def serve(port: int, registry: Collector, healthy: Callable[[], bool] = lambda: True) -> int:
@@ -147,16 +150,16 @@ def serve(port: int, registry: Collector, healthy: Callable[[], bool] = lambda: 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/healthz":
             try:
-                found: Iterable[bytes] = metrics(environ, start_response)
+                body: Iterable[bytes] = metrics(environ, start_response)
             except ReproError as error:
                 return _plain(start_response, UNAVAILABLE, f"{error}")
-            return found
+            return body
         if healthy():
             return _plain(start_response, "200 OK", "ok")
         return _plain(start_response, UNAVAILABLE, "the worker's loop does not turn")
 
     try:
-        server = make_server("", port, answer, server_class=_Server, handler_class=_Silent)
+        server = make_server("", port, answer, server_class=_Server, handler_class=_QuietHandler)
     except OSError as error:
         raise Unreachable(f"port {port} for metrics can't be had: {error.strerror}; choose another") from None
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
@@ -172,6 +175,6 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
 
-class _Silent(WSGIRequestHandler):
+class _QuietHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """A worker's log is for its runs."""
+        """Requests leave no line: a worker's log is for its runs."""

@@ -1,21 +1,25 @@
-"""Tells the queue of this worker and of what its runs print and measure. Nothing depends on it but who looks on."""
+"""Sends to the queue that this worker is alive, and what its runs print and measure. No run depends on it: it serves
+those who look on."""
 
 import contextlib
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from repro.scheduler.live import log_pieces, points
 from repro.scheduler.server.connection import DriverError, Queue
-from repro.worker.attempt.executor import Attempt
 from repro.worker.gpus import Inventory
-from repro.worker.polling import Pace
+from repro.worker.polling import PollingRates
+
+if TYPE_CHECKING:
+    from repro.worker.attempt.attempt import Attempt
 
 
-class Teller(threading.Thread):
+class LiveReporter(threading.Thread):
     """Each third of the lease's length: says that the worker is alive.
 
-    In between it looks at what the runs use, and tells what they have printed, and their figures; nothing if there is
+    In between it measures what the runs use, and sends what they have printed, and their figures; nothing if there is
     nothing new. `attempts`: those that run now.
     """
 
@@ -23,35 +27,35 @@ class Teller(threading.Thread):
         self,
         db: Queue,
         lease: float,
-        pace: Pace,
+        rates: PollingRates,
         inventory: Inventory,
         announce: Callable[[], None],
-        attempts: Callable[[], list[Attempt]],
+        attempts: "Callable[[], list[Attempt]]",
     ) -> None:
-        super().__init__(name="teller", daemon=True)
-        self.db, self.lease, self.pace, self.inventory = db, lease, pace, inventory
+        super().__init__(name="reporter", daemon=True)
+        self.db, self.lease, self.rates, self.inventory = db, lease, rates, inventory
         self.announce, self.attempts = announce, attempts
         self._ending = threading.Event()
 
     def run(self) -> None:
         due = time.monotonic() + self.lease / 3
-        while not self._ending.wait(min(self.pace.tell(), max(0.0, due - time.monotonic()))):
+        while not self._ending.wait(min(self.rates.report_interval(), max(0.0, due - time.monotonic()))):
             if time.monotonic() >= due:
                 due = time.monotonic() + self.lease / 3
                 with contextlib.suppress(DriverError):
                     self.announce()
             for attempt in self.attempts():
-                attempt.look(self.inventory)
+                attempt.measure_usage(self.inventory)
                 with contextlib.suppress(DriverError):
-                    self._tell(attempt)
+                    self._report(attempt)
 
     def stop(self) -> None:
         self._ending.set()
 
-    def _tell(self, attempt: Attempt) -> None:
-        if piece := attempt.told.next():
+    def _report(self, attempt: "Attempt") -> None:
+        if piece := attempt.log_cursor.next():
             log_pieces.append(self.db, attempt.token, piece)
-            attempt.told.passed(piece)
-        if point := attempt.curve.next(attempt.progress, time.monotonic()):
+            attempt.log_cursor.sent(piece)
+        if point := attempt.curve_sampler.next(attempt.progress, time.monotonic()):
             points.append(self.db, attempt.token, point)
-            attempt.curve.passed(point, time.monotonic())
+            attempt.curve_sampler.sent(point, time.monotonic())

@@ -1,7 +1,7 @@
-"""What a run uses of its machine, and how fast it goes: told with each heartbeat, and in sum when it has ended.
+"""What a run uses of its machine, and how fast it goes: reported with each heartbeat, and in sum when it has ended.
 
 None of it is part of a result: it differs from time to time. Memory is what is resident, and so holds what a stage's
-process shares with the interpreter that it was forked from.
+process shares with the fork server that it was forked from.
 """
 
 import re
@@ -12,83 +12,83 @@ from pathlib import Path
 from typing import NamedTuple
 
 from repro.scheduler.server.connection import Document
-from repro.worker.gpus import Inventory, Load, is_in
+from repro.worker.gpus import Inventory, Load, is_in_group
 
 WINDOW = 30.0  # seconds over which the speed of a running run is taken
 PEAK = re.compile(rb"^VmHWM:\s*(\d+) kB", re.MULTILINE)  # in Linux's /proc/PID/status
 
 
-class Heard(NamedTuple):
+class StepTime(NamedTuple):
     step: int
     at: float  # seconds, of the worker's monotonic clock
 
 
 @dataclass
-class CardUse:
-    """One card while a run has it."""
+class GpuUsage:
+    """One GPU while a run has it."""
 
     now: Load = field(default_factory=Load)
     memory: int = 0  # bytes: of the run's own processes where the driver shows them, else of all
     peak: int = 0
-    looks: int = 0
+    readings: int = 0
     sum_of_utilisation: int = 0
 
-    def look(self, load: Load, group: int) -> None:
-        own = [used for pid, used in load.computing.items() if is_in(pid, [group])]
+    def add(self, load: Load, group: int) -> None:
+        own = [used for pid, used in load.computing.items() if is_in_group(pid, [group])]
         self.now, self.memory = load, sum(own) if own else load.memory
         self.peak = max(self.peak, self.memory)
         if load.utilisation is not None:
-            self.looks, self.sum_of_utilisation = self.looks + 1, self.sum_of_utilisation + load.utilisation
+            self.readings, self.sum_of_utilisation = self.readings + 1, self.sum_of_utilisation + load.utilisation
 
     def mean(self) -> int | None:
-        return round(self.sum_of_utilisation / self.looks) if self.looks else None
+        return round(self.sum_of_utilisation / self.readings) if self.readings else None
 
 
 @dataclass
-class Meter:
-    """One run's. It is told every progress, and looks at the machine now and then."""
+class UsageMeter:
+    """The meter of one run: hears every progress of it, and measures the machine now and then."""
 
     peak: int = 0  # bytes
-    cards: dict[str, CardUse] = field(default_factory=dict)
-    _first: tuple[Heard, ...] = ()
-    _recent: tuple[Heard, ...] = ()  # never changed but replaced: one thread hears, another tells
+    gpus: dict[str, GpuUsage] = field(default_factory=dict)
+    _first: tuple[StepTime, ...] = ()
+    _recent: tuple[StepTime, ...] = ()  # never changed but replaced: one thread adds to it, another reads it
 
-    def heard(self, step: int, at: float) -> None:
+    def record_step(self, step: int, at: float) -> None:
         """A progress; one that goes back begins another part of the run, with a speed of its own."""
-        heard = Heard(step, at)
+        newest = StepTime(step, at)
         if not self._recent or step < self._recent[-1].step:
-            self._first = self._recent = (heard,)
+            self._first = self._recent = (newest,)
             return
         *before, last = self._recent
-        self._recent = (*(one for one in before if one.at >= at - WINDOW), last, heard)
+        self._recent = (*(earlier for earlier in before if earlier.at >= at - WINDOW), last, newest)
 
-    def look(self, inventory: Inventory, cards: Sequence[str], pid: int) -> None:
-        """At the cards of the run, and at its process, which is the leader of its group."""
+    def measure(self, inventory: Inventory, gpus: Sequence[str], pid: int) -> None:
+        """The GPUs of the run, and its process, which is the leader of its group."""
         with suppress(OSError):  # it has exited, or there is no /proc
-            if found := PEAK.search(Path(f"/proc/{pid}/status").read_bytes()):
-                self.peak = max(self.peak, int(found[1]) * 1024)
-        for card in cards:
-            if load := inventory.load(card):
-                self.cards.setdefault(card, CardUse()).look(load, pid)
+            if peak := PEAK.search(Path(f"/proc/{pid}/status").read_bytes()):
+                self.peak = max(self.peak, int(peak[1]) * 1024)
+        for gpu in gpus:
+            if load := inventory.load(gpu):
+                self.gpus.setdefault(gpu, GpuUsage()).add(load, pid)
 
     def now(self) -> Document:
         """`steps_per_second`, `memory` and, `cards`, each with `utilisation` and `memory`, as far as they are known."""
-        cards = [{"utilisation": use.now.utilisation, "memory": use.memory} for use in list(self.cards.values())]
-        return _told(_speed(self._recent), self.peak, cards)
+        cards = [{"utilisation": usage.now.utilisation, "memory": usage.memory} for usage in list(self.gpus.values())]
+        return _document(_speed(self._recent), self.peak, cards)
 
     def summary(self) -> Document:
         """The same over the whole run: its mean speed and utilisation, its most memory."""
-        cards = [{"utilisation": use.mean(), "memory": use.peak} for use in list(self.cards.values())]
-        return _told(_speed((*self._first, *self._recent)), self.peak, cards)
+        cards = [{"utilisation": usage.mean(), "memory": usage.peak} for usage in list(self.gpus.values())]
+        return _document(_speed((*self._first, *self._recent)), self.peak, cards)
 
 
-def _speed(heard: Sequence[Heard]) -> float | None:
+def _speed(steps: Sequence[StepTime]) -> float | None:
     """Steps a second from the first to the last."""
-    if not heard or heard[-1].step <= heard[0].step or heard[-1].at <= heard[0].at:
+    if not steps or steps[-1].step <= steps[0].step or steps[-1].at <= steps[0].at:
         return None
-    return float(f"{(heard[-1].step - heard[0].step) / (heard[-1].at - heard[0].at):.4g}")
+    return float(f"{(steps[-1].step - steps[0].step) / (steps[-1].at - steps[0].at):.4g}")
 
 
-def _told(speed: float | None, memory: int, cards: list[Document]) -> Document:
-    found: Document = {"steps_per_second": speed, "memory": memory, "cards": cards}
-    return {key: value for key, value in found.items() if value}
+def _document(speed: float | None, memory: int, cards: list[Document]) -> Document:
+    fields: Document = {"steps_per_second": speed, "memory": memory, "cards": cards}
+    return {name: value for name, value in fields.items() if value}

@@ -11,7 +11,10 @@ import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from repro.stages.running.execution import Result
 
 PR_SET_PDEATHSIG = 1  # Linux, prctl(2): the child gets this signal when its parent dies
 _libc = ctypes.CDLL(None)
@@ -23,9 +26,9 @@ def main(message: bytes, report: int, log: int, parent: int, code_as_of: Mapping
     code = 1
     try:
         _settle_in(log, parent)
-        asked = json.loads(message)
-        os.environ.update(asked["environment"])
-        request = json.loads((Path(asked["work"]) / "request.json").read_bytes())
+        order = json.loads(message)
+        os.environ.update(order["environment"])
+        request = json.loads((Path(order["work"]) / "request.json").read_bytes())
         os.chdir(request["out"])
         forget_what_changed("repro.stages", code_as_of)
         code = _run(request, report)
@@ -36,7 +39,7 @@ def main(message: bytes, report: int, log: int, parent: int, code_as_of: Mapping
         with contextlib.suppress(OSError):  # the log may lie on a full disk; its end is no reason to fail
             sys.stdout.flush()
             sys.stderr.flush()
-        # No exit handlers: those that are registered belong to the warm interpreter.
+        # No exit handlers: those that are registered belong to the fork server.
         os._exit(code)
 
 
@@ -80,6 +83,7 @@ def _modified(file: Path) -> int:
 
 
 def _run(request: dict[str, Any], report: int) -> int:
+    # All that this needs is imported before the project's folder comes first on the path.
     from repro.stages.errors import Stopped, describe
     from repro.stages.params import Params
     from repro.stages.run import Run
@@ -88,7 +92,7 @@ def _run(request: dict[str, Any], report: int) -> int:
     from repro.stages.source import project, registry
 
     def saved(step: int) -> None:
-        _say(report, {"checkpoint": step})
+        _write_line(report, {"checkpoint": step})
 
     project.use(request["project"])
 
@@ -99,29 +103,33 @@ def _run(request: dict[str, Any], report: int) -> int:
         out=Path(request["out"]),
         data=request["data"],
         hermetic=request["hermetic"],
-        report=_Reporter(report),
+        report=_ProgressReport(report),
         checkpoints=Checkpoints(
             Path(request["checkpoints"]), request["fingerprint"], registry.package(request["config"]["stage"]), saved
         ),
     )
     try:
-        result = execute(run)
-        if result.unread:
-            print(f"never read: {', '.join(result.unread)}")
-        for kind, seen in result.environment.get("undeclared", {}).items():
-            print(f"not declared: {kind}: {', '.join(seen)}")
-        _say(report, {"result": vars(result)})
+        _write_result(execute(run), report)
     except Stopped as stopped:
         print(stopped)
-        _say(report, {"stopped": stopped.step})
+        _write_line(report, {"stopped": stopped.step})
     except BaseException as error:  # sys.exit() in a stage is no way to end it well
-        _say(report, {"error": describe(error)})  # before the log, which may lie on a full disk
+        _write_line(report, {"error": describe(error)})  # before the log, which may lie on a full disk
         traceback.print_exc()
         return 1
     return 0
 
 
-class _Reporter:
+def _write_result(result: "Result", report: int) -> None:
+    """To the log what a user should notice, to the worker all of it."""
+    if result.unread:
+        print(f"never read: {', '.join(result.unread)}")
+    for kind, names in result.environment.get("undeclared", {}).items():
+        print(f"not declared: {kind}: {', '.join(names)}")
+    _write_line(report, {"result": vars(result)})
+
+
+class _ProgressReport:
     """Passes progress on, at most so often, and always the last step."""
 
     def __init__(self, report: int) -> None:
@@ -131,10 +139,10 @@ class _Reporter:
         now = time.monotonic()
         if now >= self.next or step == total:
             self.next = now + REPORT_EVERY
-            _say(self.report, {"progress": {"step": step, "total": total, "metrics": metrics}})
+            _write_line(self.report, {"progress": {"step": step, "total": total, "metrics": metrics}})
 
 
-def _say(report: int, line: dict[str, Any]) -> None:
+def _write_line(report: int, line: dict[str, Any]) -> None:
     data = json.dumps(line).encode() + b"\n"
     while data:
         data = data[os.write(report, data) :]

@@ -1,4 +1,4 @@
-"""The worker's side of the warm interpreter: start it, ask it for children, read what they report."""
+"""The worker's side of the fork server: start it, ask it for children, read what they report."""
 
 import contextlib
 import json
@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from repro.stages.running.environment import environment
+from repro.stages.running.environment import common_environment
 
 # It has the worker's own path: what PYTHONPATH names is the project's, and comes first in a stage's process alone.
 START = "import sys; sys.path[:] = sys.argv[2:]; from repro.worker.process.fork_server import main; main()"
 
 
-class Lost(Exception):
-    """The warm interpreter is gone; a new one is started for the next run."""
+class ForkServerLost(Exception):
+    """The fork server is gone; a new one is started for the next run."""
 
 
 class Child:
@@ -35,7 +35,7 @@ class Child:
         """What the child reports, until it has exited; the last line is `{"exit": code}`.
 
         Raises:
-            Lost: the interpreter died, and the child with it.
+            ForkServerLost: the fork server died, and the child with it.
         """
         with os.fdopen(self._report, "rb") as report:
             for text in report:
@@ -49,7 +49,7 @@ class Child:
                     return
                 elif line:
                     yield line
-        raise Lost("the interpreter that runs stages died")
+        raise ForkServerLost("the interpreter that runs stages died")
 
     @property
     def pid(self) -> int | None:
@@ -79,8 +79,8 @@ class Child:
                 _terminate(pid)
 
 
-class Interpreter:
-    """Starts the warm interpreter when it is first needed, and again if it died."""
+class ForkServer:
+    """The worker's handle of it: starts the fork server when it is first needed, and again if it died."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -88,31 +88,34 @@ class Interpreter:
         self._requests: socket.socket | None = None
 
     def prepare(self) -> None:
-        """Have it ready for the first run, which else would wait for it for seconds."""
+        """Have it ready for the first run, which would otherwise wait for it for seconds."""
         with self._lock, contextlib.suppress(OSError):
             self._ready()
 
     def start(self, work: Path, log: Path, granted: Mapping[str, str]) -> Child:
         """Fork a child for the request in `work`; everything that it prints goes to `log`.
 
-        `granted` joins its environment: the cards of its slot, and what its stage asks for (`asked_for`). It goes over
+        `granted` joins its environment: the GPUs of its slot, and what its stage asks for (`asked_for`). It goes over
         the socket and is never in a file, for it may hold credentials.
+
+        Raises:
+            ForkServerLost: no child could be started.
         """
         message = json.dumps({"work": str(work), "environment": dict(granted)}).encode()
-        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        log_handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         report_read, report_write = os.pipe2(os.O_CLOEXEC)
         try:
             with self._lock:
-                socket.send_fds(self._ready(), [message], [report_write, handle])
+                socket.send_fds(self._ready(), [message], [report_write, log_handle])
         except OSError as error:
             os.close(report_read)
-            raise Lost(f"no process could be started for the run: {error}") from error
+            raise ForkServerLost(f"no process could be started for the run: {error}") from error
         finally:
             os.close(report_write)
-            os.close(handle)
+            os.close(log_handle)
         return Child(report_read)
 
-    def __enter__(self) -> "Interpreter":
+    def __enter__(self) -> "ForkServer":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -137,7 +140,11 @@ class Interpreter:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-P", "-c", START, str(theirs.fileno()), *sys.path]
         self._process = subprocess.Popen(
-            command, env=environment(os.environ), pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, process_group=0
+            command,
+            env=common_environment(os.environ),
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            process_group=0,
         )
         theirs.close()
         if not ours.recv(16):

@@ -1,7 +1,7 @@
-"""The warm interpreter: imports once what every run needs, then forks one child a run.
+"""The fork server: imports once what every run needs, then forks one child for each run.
 
-It is started with an environment of its own (`stages/running/environment.py`), opens no connection and starts no
-thread, so that a fork of it is clean. A child whose code of stages has changed on disk since imports it anew
+It is started with an environment of its own (`environment.common_environment`), opens no connection and starts no
+thread, so that a fork of it is clean. A child whose code of stages has changed on disk in the meantime imports it anew
 (`child.forget_what_changed`), so a run always computes with the code as it is now. Requests come over a socket
 with two open files, the report pipe and the log; the exit of a child is the last line of its report. When
 the socket closes, the worker is gone: every child is killed.
@@ -51,7 +51,7 @@ def _preload() -> None:
 
     # What these import and look up when they are first called: here once, instead of in every child.
     for stage in registry.BUILT_IN:
-        with contextlib.suppress(Exception):  # half-edited code is the affair of the run that wants it
+        with contextlib.suppress(Exception):  # half-edited code is a matter of the run that wants it
             registry.load(stage)
     compiling.compile_own_code()
     provenance.versions()
@@ -83,7 +83,7 @@ def _serve(requests: socket.socket, code_as_of: dict[Path, int]) -> None:
     ended_read, ended_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(ended_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a terminal's Ctrl-C is the worker's affair
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # a terminal's Ctrl-C is a matter of the worker
         signal.signal(ignored, signal.SIG_IGN)
     selector = selectors.DefaultSelector()
     selector.register(requests, selectors.EVENT_READ)
@@ -121,7 +121,7 @@ def _start(requests: socket.socket, children: dict[int, int], code_as_of: dict[P
         os.setpgid(pid, pid)
     os.close(log)
     children[pid] = report
-    _say(report, {"pid": pid})
+    _write_line(report, {"pid": pid})
     return True
 
 
@@ -133,11 +133,11 @@ def _reap(children: dict[int, int]) -> None:
         _kill_group(pid)  # what the stage itself started must not outlive it
         report = children.pop(pid)
         peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # bytes, of it and what it waited for
-        _say(report, {"exit": os.waitstatus_to_exitcode(status), "peak": peak})
+        _write_line(report, {"exit": os.waitstatus_to_exitcode(status), "peak": peak})
         os.close(report)
 
 
-def _say(report: int, line: dict[str, int]) -> None:
+def _write_line(report: int, line: dict[str, int]) -> None:
     # The leading newline ends a line that a killed child left half-written.
     with contextlib.suppress(BrokenPipeError):
         os.write(report, b"\n" + json.dumps(line).encode() + b"\n")

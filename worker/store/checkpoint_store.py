@@ -4,8 +4,8 @@
     <location of the attempt>/checkpoints/<step>/whole.json                       last, with their sizes and SHA-256
 
 Without `whole.json` one counts for nothing. Once the run is done all of them are dead: nothing but `repro gc` looks at
-them again. What a stage makes of one that it is handed is its affair (`stages/running/checkpoints.py`); here it is
-only whole.
+them again. What a stage does with one that it is handed is decided in `stages/running/checkpoints.py`; here a
+checkpoint is only whole or not.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from pathlib import Path
 from repro.scheduler.server.connection import Document
 from repro.stages.errors import StageError, Unreachable
 from repro.stages.running.checkpoint_files import FACTS, KEEP, STATE, name_of, steps_in
-from repro.worker.store.objects import Found
+from repro.worker.store.objects import StoredObject
 from repro.worker.store.store import Store
 
 FOLDER, WHOLE = "checkpoints", "whole.json"
@@ -28,7 +28,7 @@ class Uploader(threading.Thread):
     """Pushes the checkpoints of an attempt to its folder in the store; while one is pushed, only the newest waits."""
 
     def __init__(self, store: Store, location: str, folder: Path, pushed: Callable[[Document], None]) -> None:
-        """`pushed`: is told of every one that is whole in the store."""
+        """`pushed` is called for each checkpoint that is whole in the store."""
         super().__init__(name="checkpoints", daemon=True)
         self.store, self.location, self.folder, self.pushed = store, location, folder, pushed
         self.error: str | None = None  # of the last one that could not be pushed
@@ -37,8 +37,8 @@ class Uploader(threading.Thread):
         self._ending = threading.Event()
         self._keeps_all = False  # a worker need not be allowed to delete; gc is
 
-    def look(self) -> None:
-        """There is a new one."""
+    def announce_new(self) -> None:
+        """The stage has left another checkpoint."""
         if not self.is_alive() and not self._ending.is_set():
             self.start()
         self._news.set()
@@ -98,7 +98,7 @@ def push(store: Store, location: str, folder: Path, step: int) -> str:
     return place
 
 
-def fetch(store: Store, attempts: Sequence[str], folder: Path, say: Callable[[str], None]) -> None:
+def fetch(store: Store, attempts: Sequence[str], folder: Path, log: Callable[[str], None]) -> None:
     """Lay the newest whole checkpoint of these attempts, the newest attempt first, into a folder.
 
     One whose bytes are gone or are not as recorded means the one before it; none means to begin from the beginning.
@@ -116,15 +116,15 @@ def fetch(store: Store, attempts: Sequence[str], folder: Path, say: Callable[[st
             store.pull(mark["files"], place, target)
             return
         except (StageError, FileNotFoundError, ValueError, KeyError, TypeError) as error:
-            say(f"no use of a checkpoint: {place}: {error}")
+            log(f"no use of a checkpoint: {place}: {error}")
             shutil.rmtree(target, ignore_errors=True)
 
 
-def dead(contents: Sequence[Found], url: str, done: bool) -> list[str]:
+def dead(contents: Sequence[StoredObject], url: str, done: bool) -> list[str]:
     """The places of those checkpoints of an attempt that nobody will go on from: all if its run is done, else those
     that newer whole ones have made useless."""
-    inside = [found for found in contents if f"/{FOLDER}/" in found.key]
-    kept = _places([found for found in inside if found.key.endswith(f"/{WHOLE}")], url)[-KEEP:]
+    inside = [stored for stored in contents if f"/{FOLDER}/" in stored.key]
+    kept = _places([stored for stored in inside if stored.key.endswith(f"/{WHOLE}")], url)[-KEEP:]
     return [place for place in _places(inside, url) if done or (kept and place < kept[0])]
 
 
@@ -149,10 +149,11 @@ def clear(store: Store, location: str) -> None:
 def whole(store: Store, attempts: Iterable[str]) -> Iterator[str]:
     """The places of whole checkpoints: of the first attempt from its newest on, then of the next."""
     for location in attempts:
-        marks = [found for found in store.contents(f"{location}/{FOLDER}") if found.key.endswith(f"/{WHOLE}")]
+        contents = store.contents(f"{location}/{FOLDER}")
+        marks = [stored for stored in contents if stored.key.endswith(f"/{WHOLE}")]
         yield from reversed(_places(marks, store.url))
 
 
-def _places(contents: Sequence[Found], url: str) -> list[str]:
+def _places(contents: Sequence[StoredObject], url: str) -> list[str]:
     """The folders of checkpoints that objects lie in; as they are named, their order is that of their steps."""
-    return sorted({f"{url}/{found.key.rpartition('/')[0]}" for found in contents})
+    return sorted({f"{url}/{stored.key.rpartition('/')[0]}" for stored in contents})

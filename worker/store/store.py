@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from repro.scheduler.runs import RERUN
 from repro.stages import files
 from repro.stages.errors import StageError, Unreachable
 from repro.stages.run import MANIFEST
 from repro.worker.store.cache import Cache
-from repro.worker.store.objects import FEW, MANY, SMALL, Found, Objects, open_objects
-from repro.worker.store.verified_files import Seen
+from repro.worker.store.concurrently import each
+from repro.worker.store.objects import MANY, Objects, StoredObject, open_objects
+from repro.worker.store.verified_files import VerifiedFiles
 
 # The name, and the token's first 8; between them what marks a rerun, which is no result.
 ATTEMPT = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,63}}(?:{re.escape(RERUN)})?-[0-9a-f]{{8}}")
@@ -33,8 +34,6 @@ OVERWRITES = (
 )
 
 Output = dict[str, Any]  # path, size, sha256 and, for what was passed on, location
-T = TypeVar("T")
-U = TypeVar("U")
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,8 @@ class Mark:
 class Store:
     """Attempts' folders below one root, and the cache of what this machine has read of them."""
 
-    def __init__(self, objects: Objects, cache: Cache, seen: Seen) -> None:
-        self.objects, self.cache, self.seen, self.url = objects, cache, seen, objects.url
+    def __init__(self, objects: Objects, cache: Cache, verified_files: VerifiedFiles) -> None:
+        self.objects, self.cache, self.verified_files, self.url = objects, cache, verified_files, objects.url
 
     @classmethod
     def open(cls, url: str, home: Path, cache_bytes: int | None = None) -> "Store":
@@ -59,7 +58,7 @@ class Store:
         Raises:
             ReproError: the URL can't be used.
         """
-        return cls(open_objects(url), Cache(home / "cache", cache_bytes), Seen(home / "seen"))
+        return cls(open_objects(url), Cache(home / "cache", cache_bytes), VerifiedFiles(home / "seen"))
 
     def location(self, name: str, token: str) -> str:
         """The URL of the folder of one attempt."""
@@ -81,7 +80,7 @@ class Store:
             self._note_own(f"{location}/{name}", sha256)
             return {"path": name, "size": size, "sha256": sha256}
 
-        return _many([(name, (folder / name).stat().st_size) for name in sorted(names)], push_one)
+        return each([(name, (folder / name).stat().st_size) for name in sorted(names)], push_one)
 
     def pull(self, outputs: Sequence[Output], location: str, folder: Path) -> None:
         """Lay a run's outputs into a folder as read-only links.
@@ -94,7 +93,7 @@ class Store:
             parent.mkdir(parents=True, exist_ok=True)
 
         if not self.is_remote:
-            _many(_sized(outputs), lambda output, _: self._lay_local(output, location, folder))
+            each(_sized(outputs), lambda output, _: self._lay_local(output, location, folder))
             return
         missing = [o for o in outputs if not self.cache.link(o["sha256"], folder / o["path"])]
         self._make_room(missing)
@@ -103,7 +102,7 @@ class Store:
             fetch = self._fetch(self._place(output, location), output)
             self.cache.lay(output["sha256"], folder / output["path"], fetch)
 
-        _many(_sized(missing), lay)
+        each(_sized(missing), lay)
 
     def prefetch(self, outputs: Sequence[Output], location: str) -> None:
         """Have a run's outputs on this machine before somebody needs them."""
@@ -114,7 +113,7 @@ class Store:
         if self.is_remote:
             missing = [output for output in outputs if not self.cache.has(output["sha256"])]
             self._make_room(missing)
-            _many(_sized(missing), keep)
+            each(_sized(missing), keep)
 
     @property
     def is_remote(self) -> bool:
@@ -124,7 +123,7 @@ class Store:
         """The locations of all attempts' folders, complete or not; whatever else lies there is not ours."""
         return [f"{self.url}/{name}" for name in self.objects.folders() if ATTEMPT.fullmatch(name)]
 
-    def contents(self, location: str) -> list[Found]:
+    def contents(self, location: str) -> list[StoredObject]:
         """Every object of an attempt's folder; keys are relative to the root."""
         return self.objects.listing(self._key(location))
 
@@ -133,9 +132,9 @@ class Store:
 
     def mark(self, location: str) -> Mark | None:
         """An attempt's `run.json`, None if it is not complete."""
-        for found in self.contents(location):
-            if found.key == self._key(location, MANIFEST):
-                return Mark(location, self.read(location, MANIFEST), found.modified)
+        for stored in self.contents(location):
+            if stored.key == self._key(location, MANIFEST):
+                return Mark(location, self.read(location, MANIFEST), stored.modified)
         return None
 
     def marks(self, locations: Sequence[str]) -> Iterator[Mark | OSError]:
@@ -148,7 +147,7 @@ class Store:
                 return OSError(error.errno, error.strerror, f"{location}/{MANIFEST}")
 
         with ThreadPoolExecutor(MANY) as threads:
-            yield from (found for found in threads.map(read, locations) if found is not None)
+            yield from (mark for mark in threads.map(read, locations) if mark is not None)
 
     def check_outputs(self, outputs: Sequence[Output], location: str, checksums: bool) -> None:
         """See that every output is there as it was recorded.
@@ -158,7 +157,7 @@ class Store:
         """
         places = [self._place(output, location) for output in outputs]
         folders = {self._key(place).partition("/")[0] for place in places}
-        sizes = {found.key: found.size for folder in folders for found in self.objects.listing(folder)}
+        sizes = {stored.key: stored.size for folder in folders for stored in self.objects.listing(folder)}
         for place, output in zip(places, outputs, strict=True):
             if (size := sizes.get(self._key(place))) is None:
                 raise StageError(f"a file is gone from the store: {place}")
@@ -215,7 +214,7 @@ class Store:
         """A file of a local store is read when it is first used on this machine, and again if it has changed."""
         path = self.objects.local(self._key(self._place(output, location)))
         assert path is not None
-        if not self.seen.is_as_recorded(path, output["sha256"]):
+        if not self.verified_files.is_as_recorded(path, output["sha256"]):
             if not path.exists():
                 raise StageError(f"a file is gone from the store: {path}")
             _compare(str(path), output, path.stat().st_size, files.sha256(path))
@@ -224,7 +223,7 @@ class Store:
     def _note_own(self, place: str, sha256: str) -> None:
         """What this machine has hashed as it wrote it need not be read again by the next run."""
         if local := self.objects.local(self._key(place)):
-            self.seen.note(local, sha256)
+            self.verified_files.note(local, sha256)
 
     def _digest(self, place: str, output: Output) -> str:
         if local := self.objects.local(self._key(place)):
@@ -252,17 +251,3 @@ def _compare(place: str, output: Output, size: int, sha256: str) -> None:
 
 def _sized(outputs: Sequence[Output]) -> list[tuple[Output, int]]:
     return [(output, output["size"]) for output in outputs]
-
-
-def _many(items: Sequence[tuple[T, int]], work: Callable[[T, int], U]) -> list[U]:
-    """`work` on each (item, size), concurrently, in the order given; small ones by the many, large ones by the few."""
-    if len(items) <= 1:
-        return [work(*item) for item in items]
-    small = [index for index, (_, size) in enumerate(items) if size <= SMALL]
-    large = [index for index, (_, size) in enumerate(items) if size > SMALL]
-    results: dict[int, U] = {}
-    for indices, at_once in ((small, MANY), (large, FEW)):
-        if indices:
-            with ThreadPoolExecutor(min(at_once, len(indices))) as threads:
-                results |= zip(indices, threads.map(lambda index: work(*items[index]), indices), strict=True)
-    return [results[index] for index in range(len(items))]

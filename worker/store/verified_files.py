@@ -19,7 +19,7 @@ UNUSED = 90 * 86400.0  # seconds after which it is forgotten how a file stood
 TIDY_EVERY = 1000  # notes
 
 
-class Seen:
+class VerifiedFiles:
     """Notes below a folder, one a file; two stores may hold the same content."""
 
     def __init__(self, folder: Path) -> None:

@@ -22,7 +22,7 @@ MANY, FEW = 64, 2  # small and large files under way at once
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredObject:
     """An object: its key, its size in bytes, and when it was written, in seconds since 1970."""
 
     key: str
@@ -60,7 +60,7 @@ class Objects(Protocol):
     def download(self, key: str, path: Path, size: int) -> str:
         """Write an object's bytes over a local file; returns their SHA-256. Raises FileNotFoundError."""
 
-    def listing(self, folder: str) -> list[Found]:
+    def listing(self, folder: str) -> list[StoredObject]:
         """Every object below a folder, sorted by key."""
 
     def folders(self) -> list[str]:
@@ -72,10 +72,10 @@ class Objects(Protocol):
     def remove_folder(self, key: str) -> None:
         """Remove a folder and every object below it."""
 
-    def unfinished(self) -> list[Found]:
+    def unfinished(self) -> list[StoredObject]:
         """Uploads that were begun and not ended; their parts take room but are visible to nobody."""
 
-    def abort(self, unfinished: Iterable[Found]) -> None:
+    def abort(self, unfinished: Iterable[StoredObject]) -> None:
         """Drop such uploads."""
 
 

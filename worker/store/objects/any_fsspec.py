@@ -14,7 +14,7 @@ import fsspec
 
 from repro.stages import files
 from repro.stages.errors import ReproError, Unreachable
-from repro.worker.store.objects import Found
+from repro.worker.store.objects import StoredObject
 
 
 class OtherObjects:
@@ -70,11 +70,11 @@ class OtherObjects:
             self.fs.get_file(self._path(key), str(path))
         return files.sha256(path)
 
-    def listing(self, folder: str) -> list[Found]:
+    def listing(self, folder: str) -> list[StoredObject]:
         with self._reached(folder):
             self.fs.invalidate_cache()
             listed = _or_nothing(self.fs.find, self._path(folder))
-        return [self._found(path, listed[path]) for path in sorted(listed)]
+        return [self._stored(path, listed[path]) for path in sorted(listed)]
 
     def folders(self) -> list[str]:
         with self._reached("the store"):
@@ -90,10 +90,10 @@ class OtherObjects:
         with self._reached(key), contextlib.suppress(FileNotFoundError):
             self.fs.rm(self._path(key), recursive=True)
 
-    def unfinished(self) -> list[Found]:
+    def unfinished(self) -> list[StoredObject]:
         return []
 
-    def abort(self, unfinished: Iterable[Found]) -> None:
+    def abort(self, unfinished: Iterable[StoredObject]) -> None:
         pass
 
     def _path(self, key: str) -> str:
@@ -108,10 +108,10 @@ class OtherObjects:
     def _make_parent(self, key: str) -> None:
         self.fs.makedirs(self._path(key).rpartition("/")[0], exist_ok=True)
 
-    def _found(self, path: str, info: dict[str, Any]) -> Found:
+    def _stored(self, path: str, info: dict[str, Any]) -> StoredObject:
         at = info.get("mtime") or info.get("LastModified") or info.get("created") or info.get("updated") or 0
         modified = at.timestamp() if isinstance(at, datetime) else float(at)
-        return Found(path.removeprefix(f"{self.root}/"), info.get("size") or 0, modified)
+        return StoredObject(path.removeprefix(f"{self.root}/"), info.get("size") or 0, modified)
 
     @contextmanager
     def _reached(self, what: str) -> Iterator[None]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from repro.stages import files
 from repro.stages.errors import Unreachable
-from repro.worker.store.objects import Found
+from repro.worker.store.objects import StoredObject
 
 TRIES = 100  # each loses to another worker's removal at that very moment
 
@@ -59,15 +59,16 @@ class LocalObjects:
         shutil.copyfile(self.root / key, path)
         return files.sha256(path)
 
-    def listing(self, folder: str) -> list[Found]:
-        found = []
+    def listing(self, folder: str) -> list[StoredObject]:
+        stored = []
         for parent, _, names in os.walk(self.root / folder):
             for name in names:
                 path = Path(parent) / name
                 with contextlib.suppress(FileNotFoundError):  # somebody else removed it
                     status = path.lstat()
-                    found.append(Found(path.relative_to(self.root).as_posix(), status.st_size, status.st_mtime))
-        return sorted(found, key=lambda f: f.key)
+                    key = path.relative_to(self.root).as_posix()
+                    stored.append(StoredObject(key, status.st_size, status.st_mtime))
+        return sorted(stored, key=lambda one: one.key)
 
     def folders(self) -> list[str]:
         with self._usable("read"):
@@ -92,10 +93,10 @@ class LocalObjects:
         if (self.root / key).exists():
             shutil.rmtree(self.root / key)
 
-    def unfinished(self) -> list[Found]:
+    def unfinished(self) -> list[StoredObject]:
         return []
 
-    def abort(self, unfinished: Iterable[Found]) -> None:
+    def abort(self, unfinished: Iterable[StoredObject]) -> None:
         pass
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""What NVML tells of cards: through the real binding, on a stand-in of the driver's library, and on real cards."""
+"""What NVML tells of GPUs: through the real binding, on a stand-in of the driver's library, and on real GPUs."""
 
 import json
 import os
@@ -15,10 +15,10 @@ GIB = 1 << 30
 TELL = """
 import dataclasses, json, sys
 from repro.worker.gpus import Nvml
-found = Nvml()
-loads = {card.uuid: found.load(card.uuid) for card in found.cards()}
-told = {uuid: load and dataclasses.asdict(load) for uuid, load in loads.items()}
-print(json.dumps([[dataclasses.asdict(card) for card in found.cards()], told, found.load("GPU-none")]))
+nvml = Nvml()
+loads = {gpu.uuid: nvml.load(gpu.uuid) for gpu in nvml.gpus()}
+loads = {uuid: load and dataclasses.asdict(load) for uuid, load in loads.items()}
+print(json.dumps([[dataclasses.asdict(gpu) for gpu in nvml.gpus()], loads, nvml.load("GPU-none")]))
 """
 
 
@@ -32,7 +32,7 @@ def library(tmp_path_factory):
 
 @pytest.fixture
 def driver(library, tmp_path, monkeypatch):
-    """Say what cards there are and how they are used; for processes that are started after the first time."""
+    """Say what GPUs there are and how they are used; for processes that are started after the first time."""
     monkeypatch.setenv("LD_LIBRARY_PATH", str(library))
     monkeypatch.setenv("CARDS", str(tmp_path / "cards"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -50,25 +50,25 @@ def tell(**environment):
     return json.loads(done.stdout)
 
 
-def test_cards_and_their_use(driver):
+def test_gpus_and_their_use(driver):
     driver(f"GPU-aa 93 {5 * GIB} 11:{2 * GIB} 12:7", "GPU-bb 0 0")
-    cards, loads, of_none = tell()
-    assert cards == [{"uuid": uuid, "name": "a card", "memory": 80 * GIB} for uuid in ("GPU-aa", "GPU-bb")]
+    gpus, loads, of_none = tell()
+    assert gpus == [{"uuid": uuid, "name": "a card", "memory": 80 * GIB} for uuid in ("GPU-aa", "GPU-bb")]
     busy = {"utilisation": 93, "memory": 5 * GIB, "computing": {"11": 2 * GIB, "12": 7}, "others": 0}
     assert loads == {"GPU-aa": busy, "GPU-bb": {"utilisation": 0, "memory": 0, "computing": {}, "others": 0}}
     assert of_none is None
-    assert [card["uuid"] for card in tell(CUDA_VISIBLE_DEVICES="1")[0]] == ["GPU-bb"]
+    assert [gpu["uuid"] for gpu in tell(CUDA_VISIBLE_DEVICES="1")[0]] == ["GPU-bb"]
 
 
-def test_a_card_that_does_not_answer_is_one_line(driver, cli, settings_environment):
+def test_a_gpu_that_does_not_answer_is_one_line(driver, cli, settings_environment):
     driver("GPU-aa 0 0", "GPU-bb lost")
     done = cli("repro-worker", "--burst", **{key: os.environ[key] for key in ("LD_LIBRARY_PATH", "CARDS")})
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: card 1 does not answer: GPU is lost; see nvidia-smi\n"
 
 
-def test_a_worker_on_a_machine_with_cards(bench, driver, settings_environment, toy_path, tmp_path):
-    """All of it: the cards by number, shares, what others use, what runs use; the driver alone is not real."""
+def test_a_worker_on_a_machine_with_gpus(bench, driver, settings_environment, toy_path, tmp_path):
+    """All of it: the GPUs by number, shares, what others use, what runs use; the driver alone is not real."""
     enough = tmp_path / "enough"
     idle = ("GPU-cc 0 0", "GPU-dd 50 0 1:7")  # the last one is not ours to take
     driver("GPU-aa 0 0", f"GPU-bb 99 {9 * GIB} 1:{9 * GIB}", *idle)
@@ -100,27 +100,27 @@ def test_a_worker_on_a_machine_with_cards(bench, driver, settings_environment, t
     assert {bench.get(f"small{number}")["usage"]["cards"][0]["memory"] for number in range(2)} == {3 * GIB}
 
 
-def test_without_a_driver_there_are_no_cards(monkeypatch):
-    if Nvml().there:
+def test_without_a_driver_there_are_no_gpus(monkeypatch):
+    if Nvml().has_driver:
         pytest.skip("here is a driver")
-    assert Nvml().cards() == []
+    assert Nvml().gpus() == []
     assert Nvml().load("GPU-aa") is None
 
 
 @pytest.mark.cuda
-def test_a_real_card_is_seen_at_work():
+def test_a_real_gpu_is_seen_at_work():
     inventory = Nvml()
-    if not inventory.cards():
+    if not inventory.gpus():
         pytest.skip("needs a CUDA device")
-    card = inventory.cards()[0]
-    before = inventory.load(card.uuid)
+    gpu = inventory.gpus()[0]
+    before = inventory.load(gpu.uuid)
     code = "import torch; a = torch.ones(1 << 28, device='cuda'); print(a.sum().item(), flush=True); input()"
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": card.uuid}
+    environment = os.environ | {"CUDA_VISIBLE_DEVICES": gpu.uuid}
     with subprocess.Popen(
         [sys.executable, "-c", code], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert float(process.stdout.readline()) == 1 << 28
-        during = inventory.load(card.uuid)
+        during = inventory.load(gpu.uuid)
         process.communicate("\n")
     assert isinstance(during, Load)
     assert during.memory >= before.memory + GIB

@@ -10,44 +10,44 @@ from pymongo.errors import OperationFailure
 from repro.scheduler import runs
 from repro.scheduler.queue import claims
 from repro.worker import loop
-from repro.worker.polling import Pace
+from repro.worker.polling import PollingRates
 from repro.worker.wakeup import Bell, Waker
 
 
 @pytest.fixture
-def waker(bench):
-    """A waker that follows the news, and its bell."""
+def bell(bench):
+    """The bell of a waker that follows the news."""
     bell = Bell()
-    found = Waker(bench.db, bell, Pace())
-    found.start()
-    found.listen(3600)
+    waker = Waker(bench.db, bell, PollingRates())
+    waker.start()
+    waker.listen(3600)
     assert bell.wait(30)  # the stream is there
     yield bell
-    found.stop()
-    found.join(30)
-    assert not found.is_alive()
+    waker.stop()
+    waker.join(30)
+    assert not waker.is_alive()
 
 
-def test_news_of_a_submit_and_of_a_release_wake(bench, waker):
+def test_news_of_a_submit_and_of_a_release_wake(bench, bell):
     bench.submit("a", "noop")
-    assert waker.wait(10)
+    assert bell.wait(10)
     token = runs.claim(bench.db, "w", (0,), 30)["lease"]["token"]
     bench.submit("b", "noop", source=["a"])
     runs.complete(bench.db, "a", token, "file:///x", {})
-    assert not waker.wait(0.2)
+    assert not bell.wait(0.2)
     runs.release_children(bench.db, ["a"])
-    assert waker.wait(10)
+    assert bell.wait(10)
 
 
 def test_an_idle_worker_starts_a_new_run_long_before_its_next_poll(bench, monkeypatch):
-    monkeypatch.setattr(Pace, "poll", lambda pace: 600)
+    monkeypatch.setattr(PollingRates, "claim_interval", lambda rates: 600)
     followed, real = threading.Event(), claims.pending_news
 
     def news(db, over):
-        found = real(db, over)
-        yield next(found)
+        stream = real(db, over)
+        yield next(stream)
         followed.set()
-        yield from found
+        yield from stream
 
     monkeypatch.setattr(claims, "pending_news", news)
     worker = bench.worker(max_runs=1)
@@ -85,7 +85,7 @@ def test_a_stream_that_breaks_is_opened_again(bench, monkeypatch):
     monkeypatch.setattr(claims, "pending_news", broken_once)
     monkeypatch.setattr("repro.worker.wakeup.RETRY", 0.01)
     bell = Bell()
-    waker = Waker(bench.db, bell, Pace())
+    waker = Waker(bench.db, bell, PollingRates())
     waker.start()
     waker.listen(3600)
     assert bell.wait(30)
@@ -102,7 +102,7 @@ def test_who_wants_no_news_any_more_has_no_stream(bench, monkeypatch):
         ended.set()
 
     monkeypatch.setattr(claims, "pending_news", news)
-    waker = Waker(bench.db, Bell(), Pace())
+    waker = Waker(bench.db, Bell(), PollingRates())
     waker.start()
     waker.listen(0.1)
     assert ended.wait(30)
@@ -111,7 +111,7 @@ def test_who_wants_no_news_any_more_has_no_stream(bench, monkeypatch):
 
 
 def test_a_worker_with_a_run_and_a_free_place_does_not_claim_at_every_tick(bench, monkeypatch, tmp_path):
-    monkeypatch.setattr(Pace, "poll", lambda pace: 600)
+    monkeypatch.setattr(PollingRates, "claim_interval", lambda rates: 600)
     real, claims = runs.claim, []
 
     def counted(*words):

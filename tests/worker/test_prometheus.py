@@ -1,8 +1,9 @@
-"""What a worker tells Prometheus, after real runs, and the dashboard that shows it."""
+"""What a worker exports to Prometheus, after real runs, and the dashboard that shows it."""
 
 import json
 import re
 import subprocess
+import sys
 import time
 from pathlib import Path
 from urllib.error import HTTPError
@@ -90,13 +91,13 @@ def test_a_worker_counts_what_it_does(worker, database):
 
 
 def test_a_loop_that_does_not_turn_is_not_well():
-    pulse, registry = prometheus.Pulse(), CollectorRegistry()
-    port = prometheus.serve(0, registry, pulse.is_there)
+    liveness, registry = prometheus.Liveness(), CollectorRegistry()
+    port = prometheus.serve(0, registry, liveness.is_alive)
     assert get(port, "/healthz") == "ok\n"
-    pulse._at -= prometheus.STUCK
+    liveness._at -= prometheus.STUCK
     with pytest.raises(HTTPError, match="503"):
         get(port, "/healthz")
-    pulse.beat()
+    liveness.beat()
     assert get(port, "/healthz") == "ok\n"
 
 
@@ -126,7 +127,7 @@ def exported():
     from repro.worker.slots import Slots
 
     suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "gauge": [""]}
-    told = prometheus.Figures(Slots([], 1)).registry.collect()
+    told = prometheus.WorkerMetrics(Slots([], 1)).registry.collect()
     names = {family.name + suffix for family in told for suffix in suffixes[family.type]}
     found = Figures({"running": 1}, {("train", 1): 1}, {1: 2.0}, {"ValueError": 1}, 1, 1, 1)
     return names | {family.name for family in families(found)}
@@ -185,10 +186,9 @@ def test_the_queues_figures_are_served_until_stopped(settings_environment, datab
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize("words", [("repro", "metrics"), ("repro-worker", "--burst", "--metrics-port", "1")])
-def test_without_the_package_it_is_named(cli, database, tmp_path, words):
-    # What is installed comes before PYTHONPATH, but for this, which Python itself imports at its start.
-    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['prometheus_client'] = None")
-    done = cli(*words, PYTHONPATH=str(tmp_path))
+@pytest.mark.parametrize("words", [["metrics"], ["worker", "--burst", "--metrics-port", "1"]])
+def test_without_the_package_it_is_named(cli, database, words):
+    code = f"import sys; sys.modules['prometheus_client'] = None; from repro.cli import main; main({words!r})"
+    done = cli(sys.executable, "-c", code)
     assert done.returncode == 2
     assert done.stderr == 'error: metrics need prometheus-client: pip install "repro-queue[metrics]"\n'

@@ -1,4 +1,4 @@
-"""The warm interpreter: ready before it is needed, and cheap to fork from."""
+"""The fork server: ready before it is needed, and cheap to fork from."""
 
 import platform
 import signal
@@ -11,7 +11,7 @@ import pytest
 
 from repro.worker.attempt.executor import Executor
 from repro.worker.process import fork_server
-from repro.worker.process.fork_client import Interpreter
+from repro.worker.process.fork_client import ForkServer
 from tests.worker.test_worker import wait_for
 
 COLLAPSED = """
@@ -26,29 +26,29 @@ print(next(line for line in open("/proc/self/smaps_rollup") if line.startswith("
 """
 
 
-def test_a_worker_that_stays_has_its_interpreter_before_its_first_run(bench):
-    with Interpreter() as interpreter:
-        bench.executor = Executor(bench.store, bench.folder / "home", "", interpreter)
+def test_a_worker_that_stays_has_its_fork_server_before_its_first_run(bench):
+    with ForkServer() as server:
+        bench.executor = Executor(bench.store, bench.folder / "home", "", server)
         bench.work(burst=False, max_idle=0.1)
-        process = interpreter._process
+        process = server._process
         assert process is not None
         assert bench.run("a", "noop")["state"] == "done"
-        assert interpreter._process is process
+        assert server._process is process
     assert process.returncode is not None
 
 
-def test_an_interpreter_that_is_still_starting_does_not_hold_up_the_end(monkeypatch, tmp_path):
+def test_a_fork_server_that_is_still_starting_does_not_hold_up_the_end(monkeypatch, tmp_path):
     slow = tmp_path / "python"
     slow.write_text("#!/bin/sh\nexec sleep 600\n")
     slow.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(slow))
-    with Interpreter() as interpreter:
-        thread = threading.Thread(target=interpreter.prepare)
+    with ForkServer() as server:
+        thread = threading.Thread(target=server.prepare)
         thread.start()
-        wait_for(lambda: interpreter._process)
+        wait_for(lambda: server._process)
     thread.join(30)
     assert not thread.is_alive()
-    assert interpreter._process.returncode == -signal.SIGKILL
+    assert server._process.returncode == -signal.SIGKILL
 
 
 def test_memory_on_huge_pages_holds_what_it_held():
@@ -60,8 +60,8 @@ def test_memory_on_huge_pages_holds_what_it_held():
 
 
 def test_children_are_forked_before_and_after_the_collapse(bench):
-    with Interpreter() as interpreter:
-        bench.executor = Executor(bench.store, bench.folder / "home", "", interpreter)
+    with ForkServer() as server:
+        bench.executor = Executor(bench.store, bench.folder / "home", "", server)
         for number in range(fork_server.COLLAPSE_AFTER + 3):
             bench.submit(f"r{number:02}", "write", text=str(number))
         bench.work(cpus=2)

@@ -1,0 +1,49 @@
+"""Whose fault it is that an attempt did not end well: the machine's, so that another attempt may, or the run's own."""
+
+import errno
+import signal
+from typing import Any
+
+from repro.scheduler.server.connection import Document
+from repro.stages.errors import StageError, Unreachable
+from repro.worker.attempt.attempt import Attempt
+from repro.worker.attempt.outcome import HANDED_BACK, Failed, MachineFault, Outcome
+from repro.worker.process.fork_client import ForkServerLost
+
+# What the system refuses a stage because of the machine, its disk or its network: elsewhere, or later, it may go well.
+# Memory is one of them, for SIGKILL, the kernel's other way to refuse it, is one too.
+MACHINE_ERRORS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE, errno.ENOMEM, errno.ENFILE),
+    *(errno.ECONNREFUSED, errno.ECONNRESET, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH),
+}
+TYPES: dict[type[Exception], str] = {ForkServerLost: "Lost"}  # what documents call an error that has another name here
+
+
+def outcome_of_exit(last: dict[str, Any], leaving: bool = False) -> Outcome | None:
+    """What the child's last words mean; None if it ended well. One that was told to stop may end by that signal."""
+    code = last["exit"]
+    if "stopped" in last or (leaving and code < 0):
+        return HANDED_BACK
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = "; out of memory?" if name == "SIGKILL" else ""
+        return MachineFault({"type": "Killed", "message": f"the stage's process was killed by {name}{hint}"})
+    if code == 0 and "result" in last:
+        return None
+    error = last.get("error") or {"type": "Exited", "message": f"the stage's process left with code {code}"}
+    shown = {key: value for key, value in error.items() if key != "errno"}
+    return MachineFault(shown) if error.get("errno") in MACHINE_ERRORS else Failed(shown)
+
+
+def outcome_of_error(error: Exception, attempt: Attempt) -> Outcome:
+    """What an error means that the worker itself met while it executed an attempt."""
+    if isinstance(error, StageError):
+        return Failed(_document(error))
+    if isinstance(error, OSError | ForkServerLost | Unreachable):
+        return attempt.stopped or (HANDED_BACK if attempt.leaving else MachineFault(_document(error)))
+    return Failed(_document(error))  # of a document that nobody foresaw: another attempt would meet it again
+
+
+def _document(error: Exception) -> Document:
+    name = TYPES.get(type(error), type(error).__name__)
+    return {"type": name, "message": str(error) or name}

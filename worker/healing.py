@@ -1,0 +1,28 @@
+"""What a worker that died has left undone is done by any other: expired leases, children that nobody released."""
+
+import time
+
+from repro.scheduler import runs
+from repro.scheduler.queue import lineage
+from repro.scheduler.server.connection import Queue
+from repro.worker.live.console import Console
+from repro.worker.polling import PollingRates
+
+
+class Healer:
+    """Looks at times for what dead workers left; `lease`: the length of this worker's own leases, in seconds."""
+
+    def __init__(self, db: Queue, lease: float, rates: PollingRates, console: Console) -> None:
+        self.db, self.lease, self.rates, self.console = db, lease, rates, console
+        self._healed_at = 0.0
+
+    def heal_if_due(self) -> None:
+        if time.monotonic() - self._healed_at >= self.rates.healing_interval():
+            self._healed_at = time.monotonic()
+            self.heal()
+
+    def heal(self) -> None:
+        runs.shorten_waits(self.db, self.lease)
+        if expired := runs.expire(self.db):
+            self.console.expired(expired)
+        runs.release_children(self.db, lineage.ready_sources(self.db))
