@@ -1,0 +1,1 @@
+"""A file a command; thin. What several of them need lies in `shared/`."""

@@ -1,0 +1,1 @@
+"""What a user names, found and read: runs, files, folders, curves, logs."""

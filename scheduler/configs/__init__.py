@@ -1,0 +1,1 @@
+"""Tools over configs: compare, vary, cross, and tell which are near each other. Pure: no file, no queue."""

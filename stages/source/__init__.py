@@ -1,0 +1,1 @@
+"""The code of stages, read without importing it: where it lies, which keys it knows, which commit it is."""

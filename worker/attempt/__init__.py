@@ -1,0 +1,1 @@
+"""One claimed run, from its claim to an outcome; nothing here writes a run document."""

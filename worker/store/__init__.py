@@ -1,0 +1,1 @@
+"""Results in the store, inputs in this machine's cache, checkpoints between attempts."""

@@ -1,0 +1,1 @@
+"""What several commands need: kinds of options, completion, what they print alike."""

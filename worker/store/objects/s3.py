@@ -114,6 +114,15 @@ class S3Objects:
 
     def remove_folder(self, key: str) -> None:
         self._delete([self.prefix + stored.key for stored in self.listing(key)])
+        self._remove_empty_folder(f"{self.prefix}{key}/")
+
+    def _remove_empty_folder(self, folder: str) -> None:
+        """To S3 a folder is a part of a name only, but SeaweedFS keeps one, and lists it when nothing is left in it."""
+        with self._explained(folder):
+            below = obstore.list_with_delimiter(self.store, folder)["common_prefixes"]
+        for inner in below:
+            self._remove_empty_folder(f"{inner}/")
+        self._delete([folder])
 
     def unfinished(self) -> list[StoredObject]:
         uploads: list[StoredObject] = []
