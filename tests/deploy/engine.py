@@ -8,6 +8,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ def pull_or_stand_in(engine, folder):
     _import_python(engine, folder)
     context = folder / "context"
     shutil.copytree(STANDINS, context)
-    shutil.copy(STANDINS.parents[1] / "servers" / "ceph_s3.sh", context)
+    shutil.copy(Path(sys.executable).with_name("weed"), context)
     shutil.copy(mongod.find(), context / "mongod")
     engine.build(images()["mongo"], context / "mongo.Dockerfile", context)
     engine.build(images()["s3"], context / "seaweedfs.Dockerfile", context)

@@ -32,7 +32,7 @@ def store(request, tmp_path, monkeypatch):
         url = {"local": f"file://{tmp_path}/a store", "memory": f"memory://{secrets.token_hex(8)}"}[kind]
         found = Store.open(url, tmp_path / "home")
     else:
-        server = request.getfixturevalue("ceph" if kind == "ceph" else "seaweedfs")
+        server = request.getfixturevalue("seaweedfs" if kind == "seaweedfs" else "ceph")
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         found = Store.open(f"s3://{server.bucket()}/a prefix", tmp_path / "home")

@@ -1,5 +1,5 @@
+# The program of the official image, from PyPI.
 FROM python:3.11-slim-bookworm
-RUN apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends ceph-mon ceph-osd radosgw
-COPY ceph_s3.sh seaweedfs.sh /
+COPY weed /usr/bin/weed
 VOLUME /data
-ENTRYPOINT ["bash", "/seaweedfs.sh"]
+ENTRYPOINT ["/usr/bin/weed", "-logtostderr=true"]
