@@ -12,7 +12,7 @@ from repro.scheduler import runs
 from repro.scheduler.live import log_pieces, points
 from repro.scheduler.queue import listing, workers
 from repro.scheduler.queue.gauges import figures
-from repro.scheduler.server import mongod
+from repro.scheduler.server import embedded_folder, mongod
 from repro.scheduler.server.connection import connect
 from repro.scheduler.settings import Settings
 from repro.stages.errors import Unreachable
@@ -31,7 +31,7 @@ def guarded(tmp_path_factory):
     key = folder / "key"
     key.write_text("a shared secret of the replica set")
     key.chmod(0o600)
-    port = free_port()
+    port = embedded_folder.free_port(None)
     options = ["--bind_ip", mongod.HOST, "--replSet", "rs0", "--keyFile", str(key), "--quiet", "--logpath"]
     process = subprocess.Popen(
         [mongod.find(), "--dbpath", str(folder), "--port", str(port), *options, str(folder / "log")],
@@ -53,12 +53,6 @@ def guarded(tmp_path_factory):
     finally:
         process.kill()
         process.wait()
-
-
-def free_port():
-    from repro.scheduler.server.embedded import _free_port
-
-    return _free_port(None)
 
 
 @pytest.fixture
