@@ -1,0 +1,1 @@
+"""The commands of `repro`, a module a command, imported when it is called."""

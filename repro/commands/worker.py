@@ -32,8 +32,7 @@ from repro.commands.shared.optional_packages import needs_metrics
     "--cache-size",
     type=Size(),
     metavar="SIZE",
-    help="How many bytes of inputs to keep on this machine, such as 200GB. "
-    "The default is 50GB or a tenth of the disk.",
+    help="How many bytes of inputs to keep on this machine, such as 200GB. The default is 50GB or a tenth of the disk.",
 )
 @click.option("--metrics-port", type=click.IntRange(1, 65535), metavar="PORT", envvar="REPRO_METRICS_PORT",
               help="Serve the worker's figures for Prometheus at /metrics and its health at /healthz.")  # fmt: skip

@@ -1,0 +1,1 @@
+"""Programs of their own, started by `python -m repro.tools.NAME`."""

@@ -1,0 +1,1 @@
+"""How the fronts show things: tables, plots, lines."""

@@ -1,0 +1,1 @@
+"""How a run is executed, with a queue or without: determinism, ranks, checkpoints, what a stage may touch."""

@@ -1,0 +1,1 @@
+"""What `train` is made of: its options, steps, optimiser and state."""

@@ -1,0 +1,1 @@
+"""What several commands need: completion, kinds of options, changes of runs, files of variations."""
