@@ -1,1 +1,1 @@
-"""A file a command; thin. What several of them need lies in `shared/`."""
+"""The commands of `repro`, a module a command, imported when it is called."""

@@ -1,1 +1,1 @@
-"""What a user names, found and read: runs, files, folders, curves, logs."""
+"""What is read for the fronts: the configs and runs that a user names, curves, logs, ends of runs."""

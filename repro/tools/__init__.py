@@ -1,1 +1,1 @@
-"""Programs for `python -m repro.tools.NAME`: the demo, its digits, the pages of commands, the set-up of servers."""
+"""Programs of their own, started by `python -m repro.tools.NAME`."""

@@ -1,1 +1,1 @@
-"""What is shown: tables on a terminal, plain lines in a pipe, pictures."""
+"""How the fronts show things: tables, plots, lines."""

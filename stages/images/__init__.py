@@ -1,1 +1,1 @@
-"""Images: read by mask, packed, streamed and augmented; the networks that learn from them, and their plots."""
+"""Images: reading and packing them, the stream of batches, the networks and the model on disk."""

@@ -1,1 +1,1 @@
-"""Executing a stage: determinism, what it is watched for, checkpoints, ranks, and a run without any queue."""
+"""How a run is executed, with a queue or without: determinism, ranks, checkpoints, what a stage may touch."""

@@ -1,1 +1,1 @@
-"""The code of stages, read without importing it: where it lies, which keys it knows, which commit it is."""
+"""A stage's code, read without importing it: which keys it knows, where it lies, what it depends on."""

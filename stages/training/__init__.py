@@ -1,1 +1,1 @@
-"""What a training is made of: its options, its steps, the optimiser, and the state that a checkpoint keeps."""
+"""What `train` is made of: its options, steps, optimiser and state."""

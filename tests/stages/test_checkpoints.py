@@ -249,7 +249,7 @@ def test_one_that_is_dear_is_made_seldom(tmp_path, monkeypatch):
         now[0] += 20.0
         return True
 
-    monkeypatch.setattr(checkpoints, "write", slowly)
+    monkeypatch.setattr(checkpoint_files, "write", slowly)
     found._next = now[0]
     found.save(1, {}, {})
     found._wait()

@@ -1,1 +1,1 @@
-"""What several commands need: kinds of options, completion, what they print alike."""
+"""What several commands need: completion, kinds of options, changes of runs, files of variations."""
