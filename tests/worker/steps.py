@@ -137,7 +137,7 @@ def main():
             return "checkpoint-pushed"
         return "log-pushed" if names == ["log.txt"] else "outputs-pushed"
 
-    _after(runs, "claim", lambda found, *_: ("claimed", found and found["_id"]))
+    _after(runs, "claim", lambda run, *_: ("claimed", run and run["_id"]))
     _after(Store, "open_attempt", lambda _, store, location: ("folder-made", run_of(location)))
     _after(Store, "create", lambda _, store, location, name, data: (created[name], run_of(location)))
     _after(Executor, "_prepare", lambda _, executor, attempt, *more: ("inputs-pulled", attempt.name))

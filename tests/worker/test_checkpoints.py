@@ -66,8 +66,8 @@ class Scene:
         return (Path(self.bench.get(name)["location"].removeprefix("file://")) / "log.txt").read_text()
 
     def resumed_at(self, name):
-        found = re.search(r"^going on from the checkpoint of step (\d+)$", self.log(name), re.MULTILINE)
-        return int(found[1]) if found else None
+        resumed = re.search(r"^going on from the checkpoint of step (\d+)$", self.log(name), re.MULTILINE)
+        return int(resumed[1]) if resumed else None
 
     def result(self, name):
         """All of a done run that must not differ."""
@@ -202,9 +202,9 @@ def test_gc_removes_what_is_dead_and_leaves_what_the_next_attempt_needs(scene):
     assert store_recovery.plan(scene.db, bench.store, checksums=True).problems == []
     bench.work()
     assert scene.resumed_at("checkpoint-whole")
-    found = {leftover.location: leftover.why for leftover in collector.plan()}
-    assert found[f"file://{checkpoints_of_done}"] == "a checkpoint of a run that is done"
-    assert found[f"file://{attempt}"] == "unfinished attempt"
+    reasons = {leftover.location: leftover.why for leftover in collector.plan()}
+    assert reasons[f"file://{checkpoints_of_done}"] == "a checkpoint of a run that is done"
+    assert reasons[f"file://{attempt}"] == "unfinished attempt"
     collector.delete(collector.plan())
     assert collector.plan() == []
     assert not attempt.exists()
@@ -231,13 +231,13 @@ def store(request, bench):
 
 
 def fetched(store, tmp_path, *attempts):
-    """What the next attempt is handed, by step, and what it is told."""
-    told, folder = [], tmp_path / f"fetched-{len(list(tmp_path.iterdir()))}"
-    checkpoint_store.fetch(store, attempts, folder, told.append)
-    found = {int(p.name): (p / STATE).read_text()[:1] for p in folder.iterdir()} if folder.exists() else {}
+    """What the next attempt is handed, by step, and what its log says."""
+    logged, folder = [], tmp_path / f"fetched-{len(list(tmp_path.iterdir()))}"
+    checkpoint_store.fetch(store, attempts, folder, logged.append)
+    texts = {int(p.name): (p / STATE).read_text()[:1] for p in folder.iterdir()} if folder.exists() else {}
     shutil.rmtree(folder, ignore_errors=True)
     store.cache.evict(1 << 60)  # what was fetched once would not be fetched again
-    return found, told
+    return texts, logged
 
 
 def test_the_newest_whole_one_of_the_newest_attempt_that_has_any(store, tmp_path):
@@ -268,15 +268,15 @@ def test_one_that_is_not_as_recorded_means_the_one_before(store, tmp_path):
             store.objects.create(key, data)
 
     spoil(3, STATE, b"other" * 200)
-    found, told = fetched(store, tmp_path, location)
-    assert found == {2: "2"}
-    assert "a file has changed in the store" in told[0]
+    texts, logged = fetched(store, tmp_path, location)
+    assert texts == {2: "2"}
+    assert "a file has changed in the store" in logged[0]
     spoil(2, FACTS, None)
     spoil(1, checkpoint_store.WHOLE, b"{")
-    found, told = fetched(store, tmp_path, location)
-    assert found == {}
-    assert len(told) == 3
-    assert "gone from the store" in told[1]
+    texts, logged = fetched(store, tmp_path, location)
+    assert texts == {}
+    assert len(logged) == 3
+    assert "gone from the store" in logged[1]
 
 
 def test_the_uploader_pushes_what_is_new_and_drops_what_is_old(store, tmp_path):
@@ -288,7 +288,7 @@ def test_the_uploader_pushes_what_is_new_and_drops_what_is_old(store, tmp_path):
         uploader.announce_new()
         wait_for(lambda step=step: pushed and pushed[-1]["step"] == step)
     uploader.end()
-    assert [told["step"] for told in pushed] == [2, 3, 4]
+    assert [checkpoint["step"] for checkpoint in pushed] == [2, 3, 4]
     assert [place.rpartition("/")[2] for place in checkpoint_store.all_of(store, location)] == [name_of(3), name_of(4)]
     checkpoint_store.clear(store, location)
     assert store.contents(location) == []

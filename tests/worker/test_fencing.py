@@ -94,13 +94,13 @@ class Scene:
         assert (run["state"], run["attempts"]) == ("done", attempts), name
         assert "lease" not in run
         assert [entry["to"] for entry in run["history"]] == ["pending", "running"] * attempts + ["done"]
-        found = below(Path(run["location"].removeprefix("file://")))
-        assert sorted(found) == sorted([*steps.OUTPUTS, "config.json", "log.txt", "run.json"])
+        contents = below(Path(run["location"].removeprefix("file://")))
+        assert sorted(contents) == sorted([*steps.OUTPUTS, "config.json", "log.txt", "run.json"])
         for output in run["outputs"]:
-            data = found[output["path"]].read_bytes()
+            data = contents[output["path"]].read_bytes()
             assert output == {"path": output["path"], "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         assert [o["path"] for o in run["outputs"]] == list(steps.OUTPUTS)
-        marks = [json.loads(found["run.json"].read_bytes()), mark_of(undisturbed)]
+        marks = [json.loads(contents["run.json"].read_bytes()), mark_of(undisturbed)]
         assert (marks[0]["name"], marks[0]["outputs"]) == (name, run["outputs"])
         for mark in marks:
             del (
@@ -118,6 +118,11 @@ def below(folder):
     return {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
 
 
+def names(files):
+    """Sorted; None where there is no folder."""
+    return None if files is None else sorted(files)
+
+
 def known_by(path):
     status = path.stat()
     return path.read_bytes(), status.st_ino, status.st_mtime_ns, status.st_mode
@@ -133,11 +138,11 @@ def assert_pids_gone(pids):
 
 @pytest.fixture
 def scene(bench, settings_environment, steps_path):
-    found = Scene(bench, settings_environment, steps_path)
-    found.submit("source", [])
-    found.submit("undisturbed", ["source"], ["source"])
+    scene = Scene(bench, settings_environment, steps_path)
+    scene.submit("source", [])
+    scene.submit("undisturbed", ["source"], ["source"])
     bench.work()
-    return found
+    return scene
 
 
 def folder_of_attempt(bench, document):
@@ -160,8 +165,8 @@ def test_kill_9_at_every_step_loses_nothing(scene):
 
     before, files = scene.documents(), scene.files()
     for step, expected in STEPS.items():
-        found = files.get(folder_of_attempt(bench, before[step]))
-        assert (found if found is None else sorted(found)) == (expected if expected is None else sorted(expected)), step
+        contents = files.get(folder_of_attempt(bench, before[step]))
+        assert names(contents) == names(expected), step
         assert before[step]["state"] == ("done" if step == "completed" else "running")
         assert before[f"child-of-{step}"]["state"] == "waiting"
 

@@ -40,7 +40,7 @@ def kill_stage(bench, name):
     os.kill(json.loads((bench.folder / f"{name}-started.ready").read_text())["pid"], signal.SIGKILL)
 
 
-def test_the_log_of_a_running_run_is_told_and_followed_to_its_end(bench):
+def test_the_log_of_a_running_run_is_sent_and_followed_to_its_end(bench):
     sleeps(bench, "a", "hello from the stage")
 
     def watch():
@@ -58,7 +58,7 @@ def test_the_log_of_a_running_run_is_told_and_followed_to_its_end(bench):
     assert text_of(bench, "a", lines=1) == "hello from the stage\n"
 
 
-def test_the_figures_of_a_running_run_are_told_once_each(bench):
+def test_the_figures_of_a_running_run_are_sent_once_each(bench):
     sleeps(bench, "a", "x")
 
     def watch():
@@ -72,7 +72,7 @@ def test_the_figures_of_a_running_run_are_told_once_each(bench):
     assert beside(bench, watch, lease=1, max_runs=1) == [points.Point(1, 2, {"loss": 0.5})]
 
 
-def test_the_figures_of_a_long_run_are_told_ever_more_seldom():
+def test_the_figures_of_a_long_run_are_sent_ever_less_often():
     sampler, points_sent = CurveSampler(), 0
     for second in range(30 * 86400 // 10):  # a month, in a tenth of its steps
         if point := sampler.next({"step": second, "total": 10**9, "metrics": {"loss": 0.5}}, second * 10.0):
@@ -111,14 +111,14 @@ def test_that_there_is_no_log_is_said_in_a_line(cli, bench, state, message):
     bench.submit("a", "write")
     if state == "cancelled":
         cli("repro", "cancel", "a")
-    found = cli("repro", "logs", "a")
-    assert found.returncode == 1
-    assert message in found.stderr
-    assert found.stderr.count("\n") == 1
+    done = cli("repro", "logs", "a")
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
     assert cli("repro", "logs", "nobody").returncode == 2
 
 
-def test_a_log_that_grows_faster_than_it_is_told_leaves_a_gap_that_is_shown(bench, tmp_path):
+def test_a_log_that_grows_faster_than_it_is_sent_leaves_a_gap_that_is_shown(bench, tmp_path):
     log = tmp_path / "log.txt"
     cursor = LogCursor(log)
     assert cursor.next() is None
@@ -190,7 +190,7 @@ def test_a_run_on_s3_hands_everything_on_and_keeps_what_a_failure_left(remote):
     kept = bench.get("d")["error"]["log"]
     assert b"before the end" in bench.store.read(kept.rpartition("/")[0], "log.txt")
     assert bench.get("b")["outputs"][0]["location"].startswith(bench.get("a")["location"])
-    keys = [found.key.rpartition("/")[2] for found in bench.store.contents(bench.get("b")["location"])]
+    keys = [stored.key.rpartition("/")[2] for stored in bench.store.contents(bench.get("b")["location"])]
     assert sorted(keys) == ["config.json", "log.txt", "run.json"]  # not copied
 
 

@@ -63,11 +63,11 @@ def test_a_claim_whose_reply_was_lost_is_taken_up_again(bench, monkeypatch):
     lost = []
 
     def lose_the_first_reply(*words):
-        found = claim(*words)
+        run = claim(*words)
         if not lost:
-            lost.append(found["lease"]["token"])
+            lost.append(run["lease"]["token"])
             raise AutoReconnect("the reply was lost")
-        return found
+        return run
 
     monkeypatch.setattr(runs, "claim", lose_the_first_reply)
     bench.work()

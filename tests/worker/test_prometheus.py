@@ -53,12 +53,12 @@ def worker(settings_environment, database, tmp_path):
         deadline = time.monotonic() + 60
         while True:
             try:
-                found = samples(get(port))
-                if condition(found):
-                    return found
+                latest = samples(get(port))
+                if condition(latest):
+                    return latest
             except OSError:
-                found = None
-            assert time.monotonic() < deadline, found
+                latest = None
+            assert time.monotonic() < deadline, latest
             time.sleep(0.1)
 
     until.port = port
@@ -77,16 +77,16 @@ def test_a_worker_counts_what_it_does(worker, database):
     noop = ("stage", "toy_noop")
     ended = ("repro_attempts_ended_total", ("outcome", "done"), noop)
     failed = ("repro_failures_total", ("cause", "ValueError"), ("stage", "toy_raises"))
-    found = worker(lambda told: told.get(ended) == 3 and failed in told)
-    assert found["repro_claims_total", ("gpus", "0"), noop] == 3
-    assert found["repro_attempts_ended_total", ("outcome", "failed"), ("stage", "toy_raises")] == 1
-    assert found["repro_lease_expiries_total",] == 1
-    assert found["repro_run_seconds_count", noop] == 3
-    assert found["repro_run_seconds_sum", noop] > 0
-    assert found["repro_transfer_seconds_count", ("direction", "pull")] == 1
-    assert found["repro_transfer_seconds_count", ("direction", "push")] >= 3
-    assert found["repro_worker_running",] == 0
-    assert found["repro_worker_places", ("kind", "cpu")] == 1
+    counted = worker(lambda latest: latest.get(ended) == 3 and failed in latest)
+    assert counted["repro_claims_total", ("gpus", "0"), noop] == 3
+    assert counted["repro_attempts_ended_total", ("outcome", "failed"), ("stage", "toy_raises")] == 1
+    assert counted["repro_lease_expiries_total",] == 1
+    assert counted["repro_run_seconds_count", noop] == 3
+    assert counted["repro_run_seconds_sum", noop] > 0
+    assert counted["repro_transfer_seconds_count", ("direction", "pull")] == 1
+    assert counted["repro_transfer_seconds_count", ("direction", "push")] >= 3
+    assert counted["repro_worker_running",] == 0
+    assert counted["repro_worker_places", ("kind", "cpu")] == 1
     assert get(worker.port, "/healthz") == "ok\n"
 
 
@@ -101,7 +101,7 @@ def test_a_loop_that_does_not_turn_is_not_well():
     assert get(port, "/healthz") == "ok\n"
 
 
-def test_a_queue_that_is_away_is_told_to_who_asks():
+def test_who_asks_while_the_queue_is_away_is_answered_503():
     class Away:
         def collect(self):
             raise Unreachable("MongoDB can't be reached")
@@ -127,10 +127,10 @@ def exported():
     from repro.worker.slots import Slots
 
     suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "gauge": [""]}
-    told = prometheus.WorkerMetrics(Slots([], 1)).registry.collect()
-    names = {family.name + suffix for family in told for suffix in suffixes[family.type]}
-    found = Figures({"running": 1}, {("train", 1): 1}, {1: 2.0}, {"ValueError": 1}, 1, 1, 1)
-    return names | {family.name for family in families(found)}
+    collected = prometheus.WorkerMetrics(Slots([], 1)).registry.collect()
+    names = {family.name + suffix for family in collected for suffix in suffixes[family.type]}
+    figures = Figures({"running": 1}, {("train", 1): 1}, {1: 2.0}, {"ValueError": 1}, 1, 1, 1)
+    return names | {family.name for family in families(figures)}
 
 
 def test_the_dashboard_shows_what_is_exported_and_nothing_else():
@@ -167,9 +167,9 @@ def test_the_queues_figures_are_printed_once(cli, database):
     submit(database, "b", "toy_write")
     done = cli("repro", "metrics")
     assert done.returncode == 0, done.stderr
-    found = samples(done.stdout)
-    assert found["repro_queue_runs", ("state", "pending")] == 2
-    assert found["repro_queue_pending", ("gpus", "0"), ("stage", "toy_write")] == 1
+    printed = samples(done.stdout)
+    assert printed["repro_queue_runs", ("state", "pending")] == 2
+    assert printed["repro_queue_pending", ("gpus", "0"), ("stage", "toy_write")] == 1
 
 
 def test_the_queues_figures_are_served_until_stopped(settings_environment, database):

@@ -21,10 +21,10 @@ from tests.worker.test_worker import wait_for
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"), [("none", []), ("all", ["A", "B", "C"]), ("0", ["A"]), ("2,0", ["C", "A"]), ("1,1", ["B"])]
+    ("wanted", "chosen"), [("none", []), ("all", ["A", "B", "C"]), ("0", ["A"]), ("2,0", ["C", "A"]), ("1,1", ["B"])]
 )
-def test_choose(wanted, found):
-    assert choose_gpus(wanted, ["A", "B", "C"]) == found
+def test_choose(wanted, chosen):
+    assert choose_gpus(wanted, ["A", "B", "C"]) == chosen
 
 
 @pytest.mark.parametrize("wanted", ["3", "-1", "0,5", "a", "", "0;1"])
@@ -133,10 +133,10 @@ TestAccounting = Accounting.TestCase
 
 
 @pytest.mark.parametrize(
-    ("allowed", "found"), [(None, ["A", "B"]), ("", []), ("1", ["B"]), ("B,A", ["B", "A"]), ("7", []), ("-1", [])]
+    ("allowed", "visible"), [(None, ["A", "B"]), ("", []), ("1", ["B"]), ("B,A", ["B", "A"]), ("7", []), ("-1", [])]
 )
-def test_what_a_scheduler_left_visible(allowed, found):
-    assert visible_gpus(["A", "B"], allowed) == found
+def test_what_a_scheduler_left_visible(allowed, visible):
+    assert visible_gpus(["A", "B"], allowed) == visible
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,8 @@ def test_what_a_scheduler_left_visible(allowed, found):
     ],
 )
 def test_whose_gpu_it_is(load, ours, is_foreign):
-    found = used_by_others(FixedGpus(("A",), {"A": load}), ["A"], [os.getpgid(0)], ["A"] if ours else [])
-    assert found == (["A"] if is_foreign else [])
+    avoided = used_by_others(FixedGpus(("A",), {"A": load}), ["A"], [os.getpgid(0)], ["A"] if ours else [])
+    assert avoided == (["A"] if is_foreign else [])
 
 
 def seen_by(bench, name):

@@ -30,17 +30,17 @@ def store(request, tmp_path, monkeypatch):
     kind = request.param
     if kind in ("local", "memory"):
         url = {"local": f"file://{tmp_path}/a store", "memory": f"memory://{secrets.token_hex(8)}"}[kind]
-        found = Store.open(url, tmp_path / "home")
+        store = Store.open(url, tmp_path / "home")
     else:
         server = request.getfixturevalue("seaweedfs" if kind == "seaweedfs" else "ceph")
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
-        found = Store.open(f"s3://{server.bucket()}/a prefix", tmp_path / "home")
+        store = Store.open(f"s3://{server.bucket()}/a prefix", tmp_path / "home")
         if kind == "s3fs":
             s3fs.S3FileSystem.clear_instance_cache()  # of another test's server
-            found.objects = OtherObjects(found.url)
-    found.objects.check()
-    return found
+            store.objects = OtherObjects(store.url)
+    store.objects.check()
+    return store
 
 
 def put(folder, **contents):
@@ -82,7 +82,7 @@ def test_of_sixteen_writers_of_one_file_one_wins_and_its_bytes_stay(store):
             won = [number for number in threads.map(write, range(16)) if number is not None]
         assert len(won) == 1
         assert store.read(location, "run.json") == bytes(won) * 100_000
-        assert [found.key for found in store.contents(location)] == [f"model-{TOKEN[:8]}/run.json"]
+        assert [stored.key for stored in store.contents(location)] == [f"model-{TOKEN[:8]}/run.json"]
         store.remove(location)
 
 
@@ -102,7 +102,7 @@ def test_what_was_pushed_comes_back_as_it_was(store, tmp_path):
         name = output["path"].replace("/", "__")
         assert (tmp_path / "in" / output["path"]).read_bytes() == contents[name]
     store.check_outputs(outputs, location, checksums=True)
-    keys = [found.key.partition("/")[2] for found in store.contents(location)]
+    keys = [stored.key.partition("/")[2] for stored in store.contents(location)]
     assert sorted(keys) == [output["path"] for output in outputs]
     assert store.attempts() == [location]
 
@@ -223,9 +223,9 @@ def test_unfinished_uploads_are_listed_and_dropped(ceph, tmp_path, monkeypatch):
     client, bucket = ceph.client(), store.objects.bucket
     client.create_multipart_upload(Bucket=bucket, Key="runs/model-01234567/large.bin")
     client.create_multipart_upload(Bucket=bucket, Key="elsewhere/large.bin")
-    (found,) = store.objects.unfinished()
-    assert found.key.startswith("model-01234567/large.bin?uploadId=")
-    store.objects.abort([found])
+    (upload,) = store.objects.unfinished()
+    assert upload.key.startswith("model-01234567/large.bin?uploadId=")
+    store.objects.abort([upload])
     assert store.objects.unfinished() == []
     assert len(client.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 1
 

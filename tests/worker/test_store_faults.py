@@ -37,7 +37,7 @@ def test_a_create_that_was_disturbed_is_done_once(scene, fault):
     store, proxy = scene
     proxy.next(method="PUT", contains="run.json", fault=fault)
     store.create(f"{store.url}/{LOCATION}", "run.json", b"whole")
-    assert [found[0] for found in proxy.struck] == [fault]
+    assert [strike[0] for strike in proxy.struck] == [fault]
     assert store.read(f"{store.url}/{LOCATION}", "run.json") == b"whole"
     with pytest.raises(FileExistsError):
         store.create(f"{store.url}/{LOCATION}", "run.json", b"other")

@@ -20,10 +20,10 @@ from tests.processes import is_gone
 def wait_for(condition, seconds=30):
     """Poll for an event in another process; fails the test if it never comes."""
     end = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (result := condition()):
         assert time.monotonic() < end, "the event did not come"
         time.sleep(0.01)
-    return found
+    return result
 
 
 def test_a_run_ends_done_with_its_folder_complete(bench):
@@ -222,18 +222,18 @@ def test_the_environment_of_a_run_is_an_allow_list(bench, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of the worker")
     monkeypatch.setenv("ASKED_FOR", "by the stage's module")
     bench.run("env", "environment")
-    found = json.loads((bench.folder_of("env") / "environment.json").read_text())
-    assert "of the worker" not in found.values()
-    assert found["ASKED_FOR"] == "by the stage's module"
-    assert not [key for key in found if key.startswith("REPRO_")]
-    assert (found["PYTHONHASHSEED"], found["CUDA_VISIBLE_DEVICES"], found["TZ"]) == ("0", "", "UTC")
+    variables = json.loads((bench.folder_of("env") / "environment.json").read_text())
+    assert "of the worker" not in variables.values()
+    assert variables["ASKED_FOR"] == "by the stage's module"
+    assert not [key for key in variables if key.startswith("REPRO_")]
+    assert (variables["PYTHONHASHSEED"], variables["CUDA_VISIBLE_DEVICES"], variables["TZ"]) == ("0", "", "UTC")
 
 
 def test_a_run_sees_exactly_the_gpus_of_its_slot(bench):
     bench.submit("two", "environment", gpus=2)
     bench.work(cpus=0, gpus=("GPU-a", "GPU-b", "GPU-c"))
-    found = json.loads((bench.folder_of("two") / "environment.json").read_text())
-    assert found["CUDA_VISIBLE_DEVICES"] == "GPU-a,GPU-b"
+    variables = json.loads((bench.folder_of("two") / "environment.json").read_text())
+    assert variables["CUDA_VISIBLE_DEVICES"] == "GPU-a,GPU-b"
 
 
 def test_the_fork_server_is_replaced_when_it_died(bench):
