@@ -1,6 +1,5 @@
 """The main job on real data, as a user types it: through the queue and alone, on folders and on S3, the same bytes."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import pytest
 
 from repro.stages.run import OWN_FILES
 from repro.tools import digits
+from tests.processes import environment_of_a_run
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 CHAIN = ("data", "augmentation", "model", "evaluate", "predict", "export")
@@ -28,12 +28,11 @@ def undisturbed(images, tmp_path_factory):
     """Name -> path -> bytes, of the chain without a queue."""
     folder = tmp_path_factory.mktemp("alone")
     shutil.copytree(CONFIGS, folder / "configs")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("REPRO_")}
-    for name in CHAIN:
-        words = [Path(sys.executable).with_name("repro"), "run", f"configs/{name}.json"]
-        subprocess.run(
-            words, cwd=folder, env=environment | {"REPRO_DATA": str(images)}, check=True, capture_output=True
-        )
+    # `repro run` of each, in one process.
+    code = "from pathlib import Path; from repro.stages.running.standalone import Options, run_alone\n"
+    code += f"for name in {CHAIN}: run_alone(Path(f'configs/{{name}}.json'), Options())"
+    environment = environment_of_a_run() | {"REPRO_DATA": str(images)}
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True, capture_output=True)
     return {name: outputs_of(folder / "runs" / name) for name in CHAIN}
 
 

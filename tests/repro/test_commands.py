@@ -73,9 +73,9 @@ def test_status_is_csv_in_a_pipe_and_json_on_request(repro):
     assert [run["_id"] for run in json.loads(repro("status", "b", "--json").stdout)["runs"]] == ["b"]
 
 
-def test_a_failed_run_is_explained(repro):
+def test_a_failed_run_is_explained(repro, work):
     repro("submit", "bad.json")
-    assert repro("worker", "--burst", "--gpus", "none").returncode == 0
+    work()
     waited = repro("wait", "bad")
     assert waited.returncode == 1
     assert "bad: failed (what went wrong)" in waited.stdout
@@ -85,9 +85,9 @@ def test_a_failed_run_is_explained(repro):
     assert "log.txt" in shown
 
 
-def test_show_gives_the_config_and_the_defaults_that_were_used(repro):
+def test_show_gives_the_config_and_the_defaults_that_were_used(repro, work):
     repro("submit", "b.json")
-    repro("worker", "--burst", "--gpus", "none")
+    work()
     shown = repro("show", "b").stdout
     assert '  source = "a"' in shown
     assert '  text = "hello"  (default)' in shown
@@ -106,10 +106,10 @@ def test_submit_wait_ends_with_the_run(repro):
     assert done.stdout.splitlines()[-1].startswith("a: done")
 
 
-def test_wait_does_not_wait_for_what_can_never_start(repro, folder):
+def test_wait_does_not_wait_for_what_can_never_start(repro, work, folder):
     (folder / "child.json").write_text(json.dumps({"stage": "toy_write", "source": "bad"}))
     repro("submit", "child.json")
-    repro("worker", "--burst", "--gpus", "none")
+    work()
     done = repro("wait", "child")
     assert done.returncode == 1
     assert "can never start" in done.stdout
@@ -178,8 +178,8 @@ def test_an_unwritable_store_is_told_before_anything_is_claimed(repro, folder, d
     assert database.runs.find_one({"_id": "a"})["state"] == "pending"
 
 
-def test_a_queue_has_one_store(repro, folder):
-    assert repro("worker", "--burst", "--gpus", "none").returncode == 0
+def test_a_queue_has_one_store(repro, work, folder):
+    work()
     done = repro("worker", "--burst", "--gpus", "none", REPRO_STORE=str(folder / "other"))
     refused(done, 2, "keeps its results in")
 

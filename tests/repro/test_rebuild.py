@@ -32,11 +32,11 @@ def repro(cli, tmp_path, settings_environment):
 
 
 @pytest.fixture
-def done(repro, database, tmp_path):
+def done(repro, work, database, tmp_path):
     """A chain of done runs with a file passed on, and a failed run; gives the documents and the store."""
     paths = [str(tmp_path / f"{name}.json") for name in ("c", "bad")]
     assert repro("submit", "--allow-unknown", "--priority", "4", *paths).returncode == 0
-    assert repro("worker", "--burst", "--gpus", "none").returncode == 0
+    work()
     return documents(database), tmp_path / "store"
 
 
@@ -87,13 +87,13 @@ def test_every_done_run_comes_back_equal(repro, database, done):
     assert "3 done" in repro("status").stderr
 
 
-def test_the_queue_goes_on_after_a_rebuild(repro, database, done, tmp_path):
+def test_the_queue_goes_on_after_a_rebuild(repro, work, database, done, tmp_path):
     database.client.drop_database(database.name)
     assert repro("rebuild").returncode == 0
     assert "already submitted, done" in repro("submit", "--allow-unknown", str(tmp_path / "c.json")).stdout
     (tmp_path / "d.json").write_text('{"stage": "toy_write", "source": "a", "text": "d"}')
     assert repro("submit", "--allow-unknown", str(tmp_path / "d.json")).returncode == 0
-    assert repro("worker", "--burst", "--gpus", "none").returncode == 0
+    work()
     assert database.runs.find_one({"_id": "d"})["metrics"] == {"length": 2}
 
 

@@ -23,9 +23,9 @@ def repro(cli, tmp_path, settings_environment):
 
 
 @pytest.fixture
-def done(repro, database):
+def done(repro, work, database):
     assert repro("submit", "model.json").returncode == 0
-    assert repro("worker", "--burst", "--gpus", "none").returncode == 0
+    work()
     return database.runs.find_one({"_id": "model", "state": "done"})
 
 

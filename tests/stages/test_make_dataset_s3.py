@@ -13,7 +13,7 @@ from repro.stages.running.standalone import Options, run_alone
 from tests.chaos.proxy import HttpFaults
 from tests.s3 import Server
 
-COUNT = 2_300  # three pages of a listing
+COUNT = 1_100  # two pages of a listing
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from repro.stages.params import Params
 from repro.stages.run import Run
 from repro.stages.running import ranks
 from repro.stages.source import registry
+from tests.processes import environment_of_a_run
 from tests.stages.patterns import dataset, write_patterns
 from tests.stages.pictures import files_of
 
@@ -37,9 +37,8 @@ def train(work, name, **config):
     """In a process of its own, which forks its ranks."""
     (work / f"{name}.json").write_text(json.dumps(SMALL | config))
     words = [sys.executable, "-m", "repro.stages.train", "-c", f"{name}.json"]
-    done = subprocess.run(
-        words, cwd=work, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
-    )
+    environment = environment_of_a_run()
+    done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return work / "runs" / name
 

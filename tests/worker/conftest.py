@@ -70,7 +70,8 @@ class Bench:
 
     def submit(self, name, stage, source=(), waiting_for=None, options=None, **config):
         whole = {"stage": f"toy_{stage}"} | ({"source": list(source)} if source else {}) | config
-        digest = configs.fingerprint(whole, {s: s for s in source})
+        known = {run["_id"]: run["fingerprint"] for run in self.db.runs.find({"_id": {"$in": list(source)}})}
+        digest = configs.fingerprint(whole, {name: known.get(name, name) for name in source})
         waiting = list(source) if waiting_for is None else waiting_for
         assert runs.submit(self.db, [runs.document(name, whole, digest, source, waiting, **(options or {}))]) == []
 

@@ -14,7 +14,7 @@ import pytest
 
 from repro.scheduler import runs
 from repro.stages import config as configs
-from repro.stages.running.checkpoints import FACTS, STATE, name_of
+from repro.stages.running.checkpoint_files import FACTS, STATE, name_of
 from repro.worker import running
 from repro.worker.audit import store_recovery
 from repro.worker.audit.garbage import Collector
@@ -97,12 +97,14 @@ STRUCK = {
 }
 
 
-def test_another_worker_goes_on_after_a_kill_9_at_any_step(scene):
-    scene.train("undisturbed", *STRUCK, epochs=100, checkpoint_every="2 epochs")
+@pytest.mark.parametrize("struck", [["checkpoint-whole"], pytest.param([*STRUCK], marks=pytest.mark.slow)], ids=len)
+def test_another_worker_goes_on_after_a_kill_9_at_any_step(scene, struck):
+    scene.train("undisturbed", *struck, epochs=100, checkpoint_every="2 epochs")
     bench, victim = scene.bench, ("-m", "tests.worker.steps", "KILL", "worker", "--max-runs", "1", "--lease", "1")
-    scene.db.runs.update_many({"_id": {"$in": list(STRUCK)}}, {"$set": {"held": True}})
+    scene.db.runs.update_many({"_id": {"$in": struck}}, {"$set": {"held": True}})
     bench.work()
-    for step, has_one in STRUCK.items():
+    for step in struck:
+        has_one = STRUCK[step]
         runs.unhold(scene.db, step)
         with scene.process(*victim) as worker:
             assert worker.wait(60) == -signal.SIGKILL, (step, (bench.folder / "worker.log").read_text())
