@@ -25,11 +25,11 @@ demo: install  ## the main job on real data: 1,797 handwritten digits, from PNG 
 test: install  ## every promise, on real servers: ten minutes at most on two cores
 	$(BIN)/pytest $(SIDE_BY_SIDE)
 
-test-all: install  ## what takes minutes a test: storms of faults, long series of kills, torch.compile
-	$(BIN)/pytest -m 'slow and not engine'
+test-all: test  ## and what takes minutes a test: storms of faults, long series of kills, torch.compile
+	$(BIN)/pytest -m slow
 
 chaos: install  ## long storms of faults, minutes a seed; results go to S3 for odd seeds, to a folder for even ones
-	SEEDS="$(SEEDS)" CHAINS="$(CHAINS)" $(BIN)/pytest tests/chaos
+	SEEDS="$(SEEDS)" CHAINS="$(CHAINS)" $(BIN)/pytest -m slow tests/chaos
 
 deploy-test: install  ## docker-compose.yml on a real Docker engine of its own, minutes; needs root and .ci/packages.engine
 	$(BIN)/pytest -m engine tests/deploy
@@ -37,7 +37,7 @@ deploy-test: install  ## docker-compose.yml on a real Docker engine of its own, 
 image:  ## repro-queue:cpu, which docker-compose.yml takes, with the commit baked in
 	docker build -f deploy/Dockerfile --build-arg COMMIT=$$(git describe --always --exclude '*' --abbrev=40 --dirty) -t repro-queue:cpu .
 
-check: lint types architecture wheel test  ## exactly what .ci/run runs
+check: lint types architecture wheel test  ## all but what takes minutes; .ci/run adds that and deploy-test
 
 lint: install
 	$(BIN)/ruff check .

@@ -91,7 +91,7 @@ def database(settings_environment):
 def cli(settings_environment, database):
     """Call a command in a process of its own, as a user would."""
 
-    def call(*words, timeout=60, **environment):
+    def call(*words, timeout=300, **environment):
         return subprocess.run(
             words, env=settings_environment | environment, capture_output=True, text=True, timeout=timeout, check=False
         )

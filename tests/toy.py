@@ -117,6 +117,7 @@ def paces(run):
     """Holds so many bytes and steps on, 20 times a second at most, until the file named in the config is there."""
     held = b"x" * run.params.get("bytes", 0)
     Path(f"{run.params['enough']}.begun").write_text(str(os.getpid()))
+    print(run.params.get("text", ""), flush=True)
     for step in range(10_000):
         run.progress(step, 10_000)
         time.sleep(0.05)

@@ -40,7 +40,7 @@ class Recorder:
         self.history.began = time.monotonic()
         for thread in self._threads:
             thread.start()
-        assert self._opened.wait(30)
+        assert self._opened.wait(300)
         return self
 
     def __exit__(self, *_):

@@ -17,7 +17,7 @@ KILLS = int(os.environ.get("KILLS", "2"))
 LEASE = 3.0
 
 
-@pytest.mark.timeout(120 + 30 * KILLS)
+@pytest.mark.timeout(600 + 30 * KILLS)
 def test_a_killed_workers_run_is_claimable_within_its_lease_and_runs_at_once_on_an_idle_one(
     bench, settings_environment, toy_path, mongo_server, tell
 ):

@@ -129,7 +129,7 @@ def job(settings_environment, database, tmp_path):
 
 
 def until(condition):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -146,7 +146,7 @@ def test_a_job_that_is_told_to_end_hands_its_run_back(job, database, tmp_path, n
     process = job()
     until((tmp_path / "started.ready").exists)
     process.send_signal(number)
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=300)[1]
     run = database.runs.find_one({"_id": "sleeper"})
     assert (run["state"], run["attempts"]) == ("pending", 0), said
     assert run["history"][-1]["why"] == "handed back"
@@ -157,7 +157,7 @@ def test_a_job_that_is_told_to_end_hands_its_run_back(job, database, tmp_path, n
 
 def test_a_job_with_nothing_to_do_leaves(job, database):
     process = job("--burst")
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == 0
 
 
@@ -172,10 +172,10 @@ def service(settings_environment, database, tmp_path):
         (line,) = (text for text in UNIT.read_text().splitlines() if text.startswith("ExecStop="))
         threading.Thread(target=worker.wait).start()  # systemd, too, takes note of its end at once
         told = {"MAINPID": str(worker.pid), "DRAIN_SECONDS": str(drain_seconds)}
-        subprocess.run(shlex.split(line.removeprefix("ExecStop=")), env=environment | told, check=False, timeout=60)
+        subprocess.run(shlex.split(line.removeprefix("ExecStop=")), env=environment | told, check=False, timeout=300)
         drained = worker.poll() is not None
         worker.terminate()
-        worker.wait(60)
+        worker.wait(300)
         return drained
 
     yield stop

@@ -74,9 +74,9 @@ def test_evolve_breeds_the_best_over_generations(repro, folder, database, tmp_pa
     repro("submit", *FILES)
     worker = Thread(target=repro, args=("worker", "--gpus", "none", "--max-idle", "20"), kwargs={"timeout": 110})
     worker.start()
-    repro("wait", "ma", "mb", "mc", "md", timeout=100)
+    repro("wait", "ma", "mb", "mc", "md", timeout=500)
     words = ("evolve", "ma", "mb", "mc", "md", "--metric", "length", "--children", "2", "--generations", "2")
-    done = repro(*words, "-o", "evolution.png", "--json", timeout=100)
+    done = repro(*words, "-o", "evolution.png", "--json", timeout=500)
     for found in database.workers.find():
         repro("drain", found["_id"])
     worker.join()
@@ -88,6 +88,6 @@ def test_evolve_breeds_the_best_over_generations(repro, folder, database, tmp_pa
     assert (tmp_path / "evolution.png").read_bytes().startswith(b"\x89PNG")
     # Started again it finds its children done: nobody has to compute anything.
     runs = database.runs.count_documents({})
-    again = repro(*words, "--json", timeout=60)
+    again = repro(*words, "--json", timeout=500)
     assert (again.returncode, json.loads(again.stdout)) == (0, [first, second])
     assert database.runs.count_documents({}) == runs

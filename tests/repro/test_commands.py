@@ -166,7 +166,7 @@ def test_an_unreachable_mongodb_is_told_in_seconds(repro):
     """Five on a machine with nothing else to do: the driver is asked for 3.5."""
     began = time.monotonic()
     done = repro("status", REPRO_MONGO_URL="mongodb://user:secret@127.0.0.1:1/repro")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50
     refused(done, 3, "127.0.0.1:1")
     assert "secret" not in done.stderr
 

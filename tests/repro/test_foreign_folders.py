@@ -8,8 +8,6 @@ import pytest
 
 from tests.repro.test_own_stages import Place
 
-pytestmark = pytest.mark.timeout(300)  # processes that import torch
-
 # Each says who it is; the stage imports them all.
 NAMES = ("scheduler", "worker", "repro_", "config", "datasets", "stages")
 STAGE = """

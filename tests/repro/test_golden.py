@@ -8,12 +8,11 @@ import pytest
 
 from tests import toy
 
-pytestmark = pytest.mark.timeout(400)  # many processes that import torch
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def test_the_golden_configs_of_every_stage_give_what_they_gave(cli):
-    made = cli(sys.executable, "-m", "repro", "golden", "check", "--folder", str(GOLDEN), timeout=300)
+    made = cli(sys.executable, "-m", "repro", "golden", "check", "--folder", str(GOLDEN), timeout=600)
     assert made.returncode == 0, made.stdout + made.stderr
     stages = {json.loads(path.read_text())["stage"] for path in GOLDEN.glob("*.json")}
     assert stages == {"make_dataset", "augment", "train", "evaluate", "predict", "export"}

@@ -38,7 +38,7 @@ class Fresh:
     def provision(self, **changes):
         environment = {k: v for k, v in (self.environment | changes).items() if v is not None}
         command = [sys.executable, "-m", "repro.tools.provision"]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
 
     def as_user(self, user, password):
         return connect(Settings.read({"REPRO_MONGO_URL": self.url(user, password)}))

@@ -145,7 +145,7 @@ def test_watch_shows_what_has_become_of_the_queue(queue, settings_environment):
     screen = pyte.Screen(120, 24)
     stream = pyte.ByteStream(screen)
 
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
 
     def wait_for(text):
         while not any(text in line for line in screen.display):
@@ -160,7 +160,7 @@ def test_watch_shows_what_has_become_of_the_queue(queue, settings_environment):
         with contextlib.suppress(OSError):  # the terminal has been closed; a full one would keep the command
             while os.read(leader, 65536):
                 pass
-        assert process.wait(60) == 130
+        assert process.wait(300) == 130
     finally:
         process.kill()
         os.close(leader)

@@ -149,7 +149,7 @@ def test_verify_waits_for_a_worker_and_says_that_there_is_none(repro, done, sett
     ) as waiting:
         assert waiting.stderr.readline() == "no worker is alive: start one with repro worker; waiting\n"
         assert repro("worker", "--burst", "--gpus", "none").returncode == 0
-        said, told = waiting.communicate(timeout=60)
+        said, told = waiting.communicate(timeout=300)
     assert (waiting.returncode, told) == (0, "1 verified, 0 worse than asked for\n")
     assert said.startswith("model: identical")
 

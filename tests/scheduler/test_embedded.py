@@ -45,7 +45,7 @@ def kept(url):
 def kill(pid):
     process = psutil.Process(pid)
     process.kill()
-    process.wait(10)
+    process.wait(100)
 
 
 def mongods(home):

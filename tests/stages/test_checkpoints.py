@@ -56,7 +56,7 @@ def work(monkeypatch):
 def killed(work, kills, seed, config):
     """What came of trainings on `work`'s dataset that were killed so many times."""
     words = [sys.executable, "-m", "tests.stages.kills", work / "runs", str(kills), str(seed), json.dumps(config)]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=110)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=550)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -107,7 +107,7 @@ class Process:
             threading.Event().wait(0.01)
 
     def end(self):
-        self.said, told = self.process.communicate(timeout=100)
+        self.said, told = self.process.communicate(timeout=500)
         return self.process.returncode, told
 
 

@@ -1,7 +1,6 @@
 """A run that needs many GPUs is not starved by smaller ones, and only one worker waits for it."""
 
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -11,15 +10,17 @@ from tests.worker.test_worker import wait_for
 
 @pytest.mark.parametrize("per_gpu", [1, 2])
 def test_a_big_run_that_is_first_in_line_gets_the_gpus_that_become_free(bench, tmp_path, per_gpu):
-    bench.submit("running", "sleeps", started=str(tmp_path / "a"), seconds=2, gpus=1)
+    bench.submit("running", "paces", enough=str(tmp_path / "enough"), gpus=1)
     worker = bench.worker(cpus=1, gpus=("GPU-a", "GPU-b"), per_gpu=per_gpu, burst=True)
 
     def submit_the_rest():
-        wait_for(Path(f"{tmp_path}/a.ready").exists)
+        wait_for((tmp_path / "enough.begun").exists)
         bench.submit("big", "noop", gpus=2, options={"priority": 1})
         for number in range(3):
             bench.submit(f"small{number}", "noop", gpus=1)
         bench.submit("card-less", "noop")
+        wait_for(lambda: bench.get("card-less")["state"] == "done")
+        (tmp_path / "enough").touch()
 
     thread = threading.Thread(target=submit_the_rest)
     thread.start()

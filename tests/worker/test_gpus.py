@@ -91,7 +91,7 @@ def test_a_worker_on_a_machine_with_gpus(bench, driver, settings_environment, to
             wait_for(lambda: bench.db.runs.count_documents({"telemetry.cards.utilisation": 88}) == 2)
             driver("GPU-aa 0 0", "GPU-bb 0 0", *idle)
             enough.touch()
-            assert worker.wait(60) == 0
+            assert worker.wait(300) == 0
         finally:
             worker.kill()
     seen = json.loads((bench.folder_of("big") / "environment.json").read_text())["CUDA_VISIBLE_DEVICES"]

@@ -8,7 +8,7 @@ import pytest
 
 from repro.scheduler.queue import workers
 from repro.stages.errors import ReproError
-from tests.worker.test_worker import assert_all_gone, wait_for
+from tests.worker.test_worker import an_hour_passes, assert_all_gone, wait_for
 
 
 def test_a_worker_says_that_it_is_alive_until_it_leaves(bench):
@@ -52,17 +52,23 @@ def test_a_worker_leaves_after_its_idle_time_but_not_while_it_works(bench, tmp_p
     assert bench.get("a")["state"] == "done"
 
 
-def test_a_stage_without_progress_is_stopped(bench, tmp_path):
+def test_a_stage_without_progress_is_stopped(bench, tmp_path, monkeypatch):
     started = str(tmp_path / "started")
-    run = bench.run("stuck", "sleeps", started=started, options={"stall_limit": 0.5})
+    an_hour_passes(monkeypatch, f"{started}.ready")
+    run = bench.run("stuck", "sleeps", started=started, options={"stall_limit": 1800})
     assert (run["state"], run["error"]["type"]) == ("failed", "StallLimit")
     assert_all_gone(started)
 
 
 def test_the_last_lines_of_the_log_come_with_the_heartbeat_and_go_with_the_end(bench, tmp_path):
-    bench.submit("talks", "sleeps", started=str(tmp_path / "started"), seconds=2, text="so far so good")
+    bench.submit("talks", "paces", enough=str(tmp_path / "enough"), text="so far so good")
     tails = []
-    thread = threading.Thread(target=lambda: tails.append(wait_for(lambda: bench.get("talks").get("log_tail"))))
+
+    def look():
+        tails.append(wait_for(lambda: bench.get("talks").get("log_tail")))
+        (tmp_path / "enough").touch()
+
+    thread = threading.Thread(target=look)
     thread.start()
     bench.work(lease=0.6)
     thread.join()

@@ -208,7 +208,7 @@ def test_two_workers_on_a_machine_fetch_an_input_once(remote):
         "REPRO_STORE": bench.store.url,
         "REPRO_HOME": str(bench.folder / "home"),
     }
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60, capture_output=True)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=300, capture_output=True)
     assert bench.get("two")["state"] == "done"
 
 

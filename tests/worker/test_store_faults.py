@@ -92,7 +92,6 @@ def test_a_store_that_is_gone_is_said_in_a_line_and_nothing_partial_is_left(scen
     assert not store.cache.has(output["sha256"])
 
 
-@pytest.mark.timeout(180)
 def test_a_stalled_request_is_given_up_and_made_again(scene, tmp_path):
     store, proxy = scene
     output = pushed(store, tmp_path, "data.bin", b"data")
