@@ -8,19 +8,18 @@ import pytest
 
 from tests.repro.test_own_stages import Place
 
-# Each says who it is; the stage imports them all.
-NAMES = ("scheduler", "worker", "repro_", "config", "datasets", "stages")
+# Each module says whose it is; `cycler` is one that is installed, too, and that the fork server has loaded.
 STAGE = """
-import config, datasets, scheduler, worker.inner, stages.train
+import config, cycler, datasets, scheduler, worker.inner, stages.train
 from repro import StageError
 
 def write(run):
     with run.open("text.txt") as file:
-        file.write(" ".join([config.WHO, datasets.WHO, scheduler.WHO, worker.inner.WHO, stages.train.WHO]))
+        file.write(" ".join([config.WHO, cycler.WHO, datasets.WHO, scheduler.WHO, worker.inner.WHO, stages.train.WHO]))
     if run.params.get("fails", False):
         raise StageError("as it was told to")
 """
-TEXT = "my config my datasets my scheduler my worker.inner my stages.train"
+TEXT = "my config my cycler my datasets my scheduler my worker.inner my stages.train"
 
 
 @pytest.fixture(params=[".", "elsewhere", None])
@@ -39,7 +38,7 @@ def crowd(folder, whose):
     for name in ("worker", "stages"):
         (folder / name).mkdir(parents=True)
         (folder / name / "__init__.py").touch()
-    for name in ("config", "datasets", "scheduler", "worker/inner", "stages/train", "queue", "images"):
+    for name in ("config", "cycler", "datasets", "scheduler", "worker/inner", "stages/train", "queue", "images"):
         (folder / f"{name}.py").write_text(f'WHO = "{whose} {name.replace("/", ".")}"\n')
     for name in ("repro", "logging", "types", "re", "enum", "json", "click", "pymongo", "torch", "numpy"):
         (folder / f"{name}.py").write_text(f'raise RuntimeError("{whose} {name}.py was taken for another")\n')

@@ -1,10 +1,12 @@
 """The five steps without a queue."""
 
 import json
+import os
 import stat
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,9 @@ from repro.stages.running import arguments as command_line
 from repro.stages.running import standalone
 from repro.stages.source import registry
 from tests import sample
+from tests.stages.pictures import png
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +198,18 @@ def test_a_built_in_name_cannot_be_taken(monkeypatch):
         assert registry.available()["train"] == "repro.stages.train:train"
     finally:
         sample.forget()
+
+
+def test_in_a_clone_a_stage_is_a_program(tmp_path):
+    (tmp_path / "images" / "a").mkdir(parents=True)
+    (tmp_path / "images" / "a" / "0.png").write_bytes(png(0))
+    (tmp_path / "data.json").write_text('{"stage": "make_dataset", "images": "images/**/*.png"}')
+    words = ["-c", str(tmp_path / "data.json"), "--conf", '{"validation": 0.0}', "--root", str(tmp_path / "runs")]
+    command = [sys.executable, "-m", "stages.make_dataset", *words]
+    environment = os.environ | {"REPRO_DATA": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path}/runs/data\n"), done.stderr
+    assert (tmp_path / "runs" / "data" / "data.bin").stat().st_size == 36
 
 
 def test_a_broken_config_in_a_real_process_is_one_line(tmp_path):
