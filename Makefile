@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 
 SEEDS ?= 1 2 3
 CHAINS ?= 50
-SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+SIDE_BY_SIDE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: install demo test test-all deploy-test image chaos check lint types architecture wheel bench docs clean
 

@@ -36,7 +36,7 @@ def undisturbed(images, tmp_path_factory):
     return {name: outputs_of(folder / "runs" / name) for name in CHAIN}
 
 
-@pytest.fixture(params=["folders", "S3"])
+@pytest.fixture(params=["S3", pytest.param("folders", marks=pytest.mark.slow)])
 def places(request, images, monkeypatch):
     """Where the data are and the results go to, as the environment tells it."""
     if request.param == "folders":

@@ -219,14 +219,6 @@ def here(alone):
     return alone()
 
 
-def test_rule_06_cores_threads_cards_and_hash_seed_of_the_machine_change_no_byte(alone, here):
-    """All at once: such settings are read when libraries are loaded."""
-    usable = sorted(os.sched_getaffinity(0))[:1]
-    machine = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED"), "7")
-    code = f"import os; os.sched_setaffinity(0, {usable}); {sample.MAIN}"
-    assert alone(python=code, **machine, CUDA_VISIBLE_DEVICES="0,1,2,3") == here
-
-
 def test_rule_06_the_sample_stage_would_notice(lab, tmp_path):
     """Its habits do differ where nobody sees to it: else the tests beside this one would have no power."""
 
@@ -264,6 +256,14 @@ OTHERS = {
 }
 
 
+def test_rule_06_another_machine_changes_no_byte(alone, here):
+    """All that it has otherwise, at once; `test_rule_06_each_thing...` tells which it is, should this fail."""
+    prefix = [word for words in OTHERS.values() if isinstance(words, list) and words is not AS_NOBODY for word in words]
+    variables = {k: v for words in OTHERS.values() if isinstance(words, dict) for k, v in words.items()}
+    assert alone(*prefix, **variables) == here
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("other", OTHERS)
 def test_rule_06_each_thing_that_another_machine_has_otherwise_changes_no_byte(alone, here, other):
     """As another shell or user would start it."""

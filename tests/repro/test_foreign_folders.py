@@ -22,7 +22,7 @@ def write(run):
 TEXT = "my config my cycler my datasets my scheduler my worker.inner my stages.train"
 
 
-@pytest.fixture(params=[".", "elsewhere", None])
+@pytest.fixture(params=[".", None, pytest.param("elsewhere", marks=pytest.mark.slow)])
 def crowded(request, tmp_path, settings_environment, database):
     """A folder with all these names, without PYTHONPATH, with the folder in it, and with another like it in it."""
     place = Place(tmp_path / "mine", settings_environment, database)

@@ -111,7 +111,7 @@ class Process:
         return self.process.returncode, told
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_told_to_stop_it_leaves_a_checkpoint_and_resume_goes_on_there(work, number):
     long = {"epochs": 150, "checkpoint_every": "1 epoch"}
     process = Process(work, "model", **long)

@@ -51,7 +51,7 @@ def losses(folder):
     ]
 
 
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_the_same_config_gives_the_same_bytes_run_after_run(work, count):
     config = {"ranks": count, "accumulate": 2, "ema": 0.9, "clip": 1.0}
     folders = [train(work, f"ranks{count}{letter}", **config) for letter in "ab"]

@@ -118,7 +118,7 @@ def test_another_worker_goes_on_after_a_kill_9_at_any_step(scene, struck):
             assert bool(left) == has_one, step
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_sigterm_leaves_a_checkpoint_at_the_next_step_and_the_next_attempt_goes_on_there(scene, ranks):
     long = {"epochs": 300, "checkpoint_every": "20 epochs", "ranks": ranks}
     scene.train("undisturbed", **long)
