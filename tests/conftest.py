@@ -17,6 +17,17 @@ from tests import s3
 from tests.needs import need
 from tests.shared import folder_of_the_run, shared
 
+# The files that take longest, first: side by side, no process is to be left with one of them at the end.
+LONGEST = (
+    *("test_main_job", "test_verify", "test_own_stages", "test_store", "test_store_faults", "test_checkpoints"),
+    *("test_golden", "test_foreign_folders", "test_fencing", "test_rules", "test_ranks", "test_checker"),
+)
+
+
+def pytest_collection_modifyitems(items):
+    rank = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONGEST)))
+
 
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory, worker_id):

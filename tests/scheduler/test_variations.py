@@ -15,7 +15,7 @@ from repro.scheduler.configs.comparison import Subject, compare
 from repro.scheduler.configs.variations import Span
 from repro.stages import config as configs
 from repro.stages.errors import ConfigError
-from tests.scheduler.test_compare import KEYS, VALUES
+from tests.scheduler.test_comparison import KEYS, VALUES
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=5), st.dictionaries(KEYS, VALUES, min_size=1, max_size=3))

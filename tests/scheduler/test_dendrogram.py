@@ -9,7 +9,7 @@ from hypothesis import given
 from repro.scheduler.configs import dendrogram
 from repro.scheduler.configs.comparison import Subject
 from repro.stages.errors import ReproError
-from tests.scheduler.test_compare import SUBJECTS
+from tests.scheduler.test_comparison import SUBJECTS
 
 
 def subjects(**configs):
