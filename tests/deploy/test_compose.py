@@ -23,10 +23,11 @@ from repro.scheduler.settings import Settings
 from repro.stages.run import OWN_FILES
 from repro.tools import digits
 from tests.deploy.engine import COMMIT, PYTHON, ROOT, Engine, Unavailable, pull_or_stand_in
+from tests.processes import environment_of_a_run
 from tests.s3 import _free_range
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
-CHAIN = {"data": "make_dataset", "augmentation": "augment", "model": "train", "evaluate": "evaluate"}
+CHAIN = ("data", "augmentation", "model", "evaluate")
 
 
 class Stack:
@@ -114,13 +115,9 @@ def stack():
         except (AssertionError, subprocess.CalledProcessError) as error:
             pytest.skip(f"base images can't be had here: {str(error)[-300:]}")
         project = folder / "project"
-        listed = subprocess.run(
-            ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
-        )
-        for name in listed.stdout.decode().splitlines():
-            if (ROOT / name).exists():
-                (project / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, project / name)
+        for name in checkout():
+            (project / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, project / name, follow_symlinks=False)
         engine.build("repro-queue:cpu", project / "deploy/Dockerfile", project, COMMIT=COMMIT)
         image, base = (size_of(engine, tag) for tag in ("repro-queue:cpu", PYTHON))
         print(f"the image adds {(image - base) / 1e6:.0f} MB to its base")
@@ -147,10 +144,9 @@ def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
     digits.write(folder / "demo")
     shutil.copytree(ROOT / "configs", folder / "configs")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("REPRO_")}
-    for name, stage in CHAIN.items():
-        words = [sys.executable, "-m", f"stages.{stage}", "-c", f"configs/{name}.json"]
-        environment |= {"REPRO_DATA": str(folder / "demo"), "PYTHONPATH": str(ROOT)}
+    environment = environment_of_a_run() | {"REPRO_DATA": str(folder / "demo")}
+    for name in CHAIN:
+        words = [sys.executable, "-m", "repro", "run", f"configs/{name}.json"]
         subprocess.run(words, cwd=folder, env=environment, check=True, capture_output=True)
     return {name: sums_below(folder / "runs" / name) for name in CHAIN}
 
