@@ -3,9 +3,7 @@ which needs Debian's packages and root."""
 
 import json
 import os
-import random
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +15,8 @@ from pathlib import Path
 import psutil
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import Session
+
+from tests.ports import free_range
 
 KEY, SECRET = "testkey", "testsecret"
 WEED_PORTS = 8
@@ -84,7 +84,7 @@ class Server:
 def start_ceph(folder):
     """A Ceph with one of each daemon, its data in memory; returns the port of its gateway."""
     folder.mkdir(parents=True)
-    first = _free_range(20)
+    first = free_range(20)
     ports = {"S3_MON_PORT": first, "S3_PORT": first + 5, "S3_OSD_PORT_MIN": first + 8}
     done = _ceph(folder, **{name: str(port) for name, port in ports.items()})
     if done.returncode:
@@ -108,7 +108,7 @@ def ceph_is_here():
 
 def start_seaweedfs(folder):
     """A SeaweedFS with one of each of its servers; returns the port at which it speaks S3."""
-    port = _free_range(WEED_PORTS)
+    port = free_range(WEED_PORTS)
     (folder / "data").mkdir(parents=True)
     # Each bucket has volumes of its own, seven at once by default: a few tests would use up all that there are.
     (folder / "master.toml").write_text("[master.volume_growth]\ncopy_1 = 1\n")
@@ -156,16 +156,3 @@ def _answers(port):
     except (BotoCoreError, ClientError):
         return False
     return True
-
-
-def _free_range(count):
-    """The first of so many ports that nobody listens at, below those that clients are given."""
-    while True:
-        first = random.randrange(12_000, 30_000)
-        if not any(_listens(port) for port in range(first, first + count)):
-            return first
-
-
-def _listens(port):
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

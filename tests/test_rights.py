@@ -12,11 +12,12 @@ from repro.scheduler import runs
 from repro.scheduler.live import log_pieces, points
 from repro.scheduler.queue import listing, workers
 from repro.scheduler.queue.gauges import figures
-from repro.scheduler.server import embedded_folder, mongod
+from repro.scheduler.server import mongod
 from repro.scheduler.server.connection import connect
 from repro.scheduler.settings import Settings
 from repro.stages.errors import Unreachable
 from repro.worker.store.store import Store
+from tests.ports import free_port
 from tests.s3 import Server
 from tests.worker.test_store import PART, attempt, put
 
@@ -31,7 +32,7 @@ def guarded(tmp_path_factory):
     key = folder / "key"
     key.write_text("a shared secret of the replica set")
     key.chmod(0o600)
-    port = embedded_folder.free_port(None)
+    port = free_port()
     options = ["--bind_ip", mongod.HOST, "--replSet", "rs0", "--keyFile", str(key), "--quiet", "--logpath"]
     process = subprocess.Popen(
         [mongod.find(), "--dbpath", str(folder), "--port", str(port), *options, str(folder / "log")],

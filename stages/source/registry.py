@@ -83,7 +83,6 @@ def load(name: str) -> Stage:
     module, _, function = locate(name).partition(":")
     if name not in BUILT_IN:
         compiling.compile_own_code()
-    if ":" in name:
         project.enter()
     stage: Stage = getattr(importlib.import_module(module), function)
     return stage

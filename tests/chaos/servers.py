@@ -8,10 +8,11 @@ from contextlib import ExitStack
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
-from repro.scheduler.server import embedded_folder, mongod
+from repro.scheduler.server import mongod
 from tests.chaos import clock
 from tests.chaos.mongo_proxy import MongoFaults
 from tests.chaos.proxy import HOST
+from tests.ports import free_port
 
 PATIENCE = 60  # seconds for an election on a machine that is busy with other work
 ELECTION = {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500}
@@ -22,7 +23,7 @@ class Member:
 
     def __init__(self, number, folder, skew=0):
         self.number, self.folder = number, folder
-        self.port = embedded_folder.free_port(None)
+        self.port = free_port()
         self.data = folder / str(number)
         self.data.mkdir(parents=True)
         self.program = mongod.find()

@@ -23,8 +23,8 @@ from repro.scheduler.settings import Settings
 from repro.stages.run import OWN_FILES
 from repro.tools import digits
 from tests.deploy.engine import COMMIT, PYTHON, ROOT, Engine, Unavailable, pull_or_stand_in
+from tests.ports import free_range
 from tests.processes import environment_of_a_run
-from tests.s3 import _free_range
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 CHAIN = ("data", "augmentation", "model", "evaluate")
@@ -164,7 +164,7 @@ def test_it_refuses_to_start_without_secrets(stack):
 
 def test_up(stack):
     subprocess.run([stack.project / "deploy/make-env.sh"], check=True, capture_output=True)
-    port = _free_range(2)
+    port = free_range(2)
     with (stack.project / ".env").open("a") as file:
         file.write(f"MONGO_PORT={port}\nS3_PORT={port + 1}\n")
     stack.compose("up", "--detach", "--no-build")

@@ -9,10 +9,11 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from repro.scheduler import runs
-from repro.scheduler.server import embedded_folder, mongod
+from repro.scheduler.server import mongod
 from repro.scheduler.server.connection import connect
 from repro.scheduler.settings import Settings
 from tests import s3
+from tests.ports import free_port
 
 ROLES = Path(__file__).parents[2] / "deploy" / "mongodb" / "roles.json"
 
@@ -46,7 +47,7 @@ class Fresh:
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory, seaweedfs):
-    folder, port = tmp_path_factory.mktemp("fresh"), embedded_folder.free_port(None)
+    folder, port = tmp_path_factory.mktemp("fresh"), free_port()
     key = folder / "key"
     key.write_text("a shared secret of the replica set")
     key.chmod(0o600)

@@ -20,6 +20,7 @@ from tests.processes import is_gone
 STARTER = """
 import pathlib, sys
 from repro.scheduler.server import embedded
+from tests.ports import free_port
 print(embedded.ensure(pathlib.Path(sys.argv[1])))
 """
 
@@ -139,7 +140,7 @@ def test_one_that_was_left_behind_while_starting_is_taken_up(own_home):
     """The command died after the start of mongod: no replica set, perhaps not even listening yet."""
     data = own_home / "mongo" / "data"
     data.mkdir(parents=True)
-    port = embedded_folder.free_port(None)
+    port = free_port()
     embedded_folder.record_port(own_home / "mongo", port)
     process = mongod.spawn(mongod.find(), data, port, own_home / "mongo" / "mongod.log")
     while not embedded_folder.is_in_use(own_home / "mongo"):  # before that, the second may be the quicker of the two

@@ -21,7 +21,7 @@ from repro.stages.errors import Unreachable
 from repro.views.queue_metrics import QueueCollector, families
 from repro.worker.live import prometheus
 from tests import toy
-from tests.s3 import _free_range
+from tests.ports import free_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -44,7 +44,7 @@ def get(port, path="/metrics"):
 def worker(settings_environment, database, tmp_path):
     """A worker with a port, and a way to wait until its figures are as they should be."""
     toy.install(tmp_path / "toy")
-    port = _free_range(1)
+    port = free_port()
     environment = settings_environment | {"PYTHONPATH": str(tmp_path / "toy"), "REPRO_METRICS_PORT": str(port)}
     words = ["repro-worker", "--gpus", "none", "--lease", "5"]
     process = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL)
@@ -173,7 +173,7 @@ def test_the_queues_figures_are_printed_once(cli, database):
 
 
 def test_the_queues_figures_are_served_until_stopped(settings_environment, database):
-    port = _free_range(1)
+    port = free_port()
     process = subprocess.Popen(
         ["repro", "metrics", "--port", str(port)], env=settings_environment, stderr=subprocess.PIPE, text=True
     )

@@ -6,16 +6,17 @@ import pytest
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
-from repro.scheduler.server import embedded_folder, mongod
+from repro.scheduler.server import mongod
 from repro.scheduler.server.connection import connect
 from repro.scheduler.settings import Settings
+from tests.ports import free_port
 from tests.worker.conftest import Bench
 
 
 @pytest.fixture
 def standalone(tmp_path, mongo_server):
     (tmp_path / "data").mkdir()
-    port = embedded_folder.free_port(None)
+    port = free_port()
     command = [mongod.find(), "--dbpath", tmp_path / "data", "--port", str(port), "--bind_ip", "127.0.0.1"]
     options = ["--nounixsocket", "--wiredTigerCacheSizeGB", "0.25", "--logpath", tmp_path / "mongod.log"]
     with subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL) as process:
