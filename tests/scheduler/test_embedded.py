@@ -15,12 +15,12 @@ from pymongo import MongoClient
 
 from repro.scheduler.server import embedded, embedded_folder, mongod
 from repro.stages.errors import Unreachable
+from tests.ports import free_port
 from tests.processes import is_gone
 
 STARTER = """
 import pathlib, sys
 from repro.scheduler.server import embedded
-from tests.ports import free_port
 print(embedded.ensure(pathlib.Path(sys.argv[1])))
 """
 
