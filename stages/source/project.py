@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -52,11 +53,10 @@ def enter() -> None:
         importlib.import_module(name)
     places = folders()
     sys.path[:] = [*places, *(place for place in sys.path if place not in places)]
-    importlib.invalidate_caches()
-    loaded = {name for name in sys.modules if "." not in name and not belongs_to_others(name)}
-    for name in [name for name in loaded if _has(places, name) and _is_another(name)]:
-        for module in [module for module in sys.modules if module.partition(".")[0] == name]:
-            del sys.modules[module]
+    for name in [name for name in _names_in(places) if name in sys.modules and not belongs_to_others(name)]:
+        if _is_another(name):
+            for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+                del sys.modules[module]
 
 
 def belongs_to_others(name: str) -> bool:
@@ -74,8 +74,13 @@ def candidates(name: str) -> list[Path]:
     return []
 
 
-def _has(places: Sequence[str], name: str) -> bool:
-    return any(os.path.exists(f"{place}/{name}{end}") for place in places for end in (".py", "/__init__.py"))  # noqa: PTH110
+def _names_in(places: Sequence[str]) -> set[str]:
+    """What could be a module there; a walk over the loaded ones would touch, and so copy, the pages of every one."""
+    names = set[str]()
+    for place in places:
+        with suppress(OSError):  # a folder of PYTHONPATH need not be there
+            names.update(entry.removesuffix(".py") for entry in os.listdir(place))  # noqa: PTH208
+    return names
 
 
 def _is_another(name: str) -> bool:

@@ -29,6 +29,12 @@ LIBRARIES = (
     "PIL.Image", "PIL.PngImagePlugin", "PIL.JpegImagePlugin", "fsspec", "fsspec.implementations.local",
     "matplotlib.figure", "matplotlib.backends.backend_agg",
 )  # fmt: skip
+OURS = (  # what a child calls: each would be imported anew in every one
+    "repro.stages.running.execution",
+    "repro.stages.running.checkpoints",
+    "repro.stages.running.manifest",
+    "repro.stages.run",
+)
 
 
 def main() -> None:
@@ -43,7 +49,7 @@ def main() -> None:
 
 
 def _preload() -> None:
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *OURS):
         importlib.import_module(name)
     from repro.stages.params import Params
     from repro.stages.running import determinism
