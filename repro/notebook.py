@@ -84,7 +84,7 @@ class Run:
 
     def _outputs(self) -> list[dict[str, Any]]:
         if "outputs_total" in self.document:  # the document holds only some of them
-            return list(json.loads(_store().read(str(self.location), MANIFEST))["outputs"])
+            return list(json.loads(_store().read_own(str(self.location), MANIFEST))["outputs"])
         return list(self.document.get("outputs") or [])
 
 

@@ -15,12 +15,31 @@ if TYPE_CHECKING:
     from repro.stages.running.checkpoint_files import Checkpoint
     from repro.stages.running.checkpoints import Checkpoints
 
-CONFIG, MANIFEST, LOG = "config.json", "run.json", "log.txt"
-DIFF = "code.diff"  # what was not committed; only there if something was not
-OWN_FILES = (CONFIG, MANIFEST, LOG, DIFF)
+# The run's own files. No library chooses these names, so that "config.json" or "log.txt" are the stage's own outputs.
+CONFIG, MANIFEST, LOG, CURVES = "repro-config.json", "repro-run.json", "repro-log.txt", "repro-curves.csv"
+DIFF = "repro-code.diff"  # what was not committed; only there if something was not
+OWN_FOLDER = "repro-checkpoints"  # beside them in the store, while a run may be taken up again
+OWN_FILES = (CONFIG, MANIFEST, LOG, CURVES, DIFF)
+FORMER = {CONFIG: "config.json", MANIFEST: "run.json", LOG: "log.txt", DIFF: "code.diff"}  # in older folders
 
 Metrics = dict[str, int | float]
 Report = Callable[[int, int, Metrics], None]
+
+
+def own_name(name: str, is_there: Callable[[str], bool]) -> str:
+    """What one of a run's own files is called in a folder: `name`, or in a folder of former times its former name.
+
+    Where the config or the manifest has its name of today, a file of a former name is an output of the stage.
+    """
+    former = FORMER.get(name)
+    if former is None or is_there(name) or is_there(CONFIG) or is_there(MANIFEST) or not is_there(former):
+        return name
+    return former
+
+
+def own_file(folder: Path, name: str) -> Path:
+    """The path of one of a run's own files in its folder, of today or of former times; it need not be there."""
+    return folder / own_name(name, lambda other: (folder / other).is_file())
 
 
 @dataclass
@@ -90,6 +109,7 @@ class Run:
         Raises:
             StageError: there is no such file in any of the inputs.
         """
+        name = Path(name).as_posix()  # "./a" is "a"
         for source, folder in self.inputs.items():
             if existing.is_relative_to(folder) and ".." not in existing.parts and existing.is_file():
                 files.pass_on(existing.resolve(), self.path(name))
@@ -131,7 +151,7 @@ class Run:
 
     def _inside(self, name: str) -> Path:
         path = Path(name)
-        if path.is_absolute() or ".." in path.parts or path.as_posix() in OWN_FILES:
+        if path.is_absolute() or ".." in path.parts or path.parts[:1] == (OWN_FOLDER,) or path.as_posix() in OWN_FILES:
             raise StageError(
                 f"{name!r} can't be an output: outputs lie in the run's folder, beside its own {OWN_FILES}"
             )

@@ -92,8 +92,8 @@ MAIN = "import sys; from repro import main; main('sample', sys.argv[1:])"
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
-    """Every result file; the config's copy, run.json and what the stage saw of the config are not among them."""
-    own = ("config.json", "run.json", "seen.json")
+    """Every result file; the config's copy, repro-run.json and what the stage saw of the config are not among them."""
+    own = ("repro-config.json", "repro-run.json", "seen.json")
     return {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.name not in own}
 
 

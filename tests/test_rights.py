@@ -182,10 +182,10 @@ def test_a_worker_may_create_and_read_but_not_delete(store_of, tmp_path):
     store.objects.check()
     assert store.probe() is True
     location = attempt(store)
-    store.create(location, "config.json", b"{}")
+    store.create(location, "repro-config.json", b"{}")
     contents = {"small": b"x", "large": bytes(PART + 1)}
     outputs = store.push(location, put(tmp_path / "out", **contents), list(contents))
-    store.create(location, "run.json", b"{}")
+    store.create(location, "repro-run.json", b"{}")
     store.pull(outputs, location, tmp_path / "in")
     with pytest.raises(Unreachable, match="access denied"):
         store.remove(location)

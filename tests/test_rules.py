@@ -62,22 +62,22 @@ def test_rule_01_one_key_has_one_default():
 def test_rule_02_the_folder_comes_first_and_is_named_after_the_config(go):
     folder = go("model", {})
     assert folder.name == "model"
-    assert "config.json" in json.loads((folder / "seen.json").read_text())
+    assert "repro-config.json" in json.loads((folder / "seen.json").read_text())
 
 
 def test_rule_03_the_config_is_copied_exclusively(go, tmp_path, capsys):
     folder = go("model", {"lr": 0.2})
-    assert json.loads((folder / "config.json").read_text()) == {"stage": "sample", "lr": 0.2}
+    assert json.loads((folder / "repro-config.json").read_text()) == {"stage": "sample", "lr": 0.2}
     before = sample.everything(folder)
     with pytest.raises(SystemExit) as caught:
         go("model", {})
     assert caught.value.code == 2
     assert sample.everything(folder) == before
     (tmp_path / "runs/planted").mkdir()
-    (tmp_path / "runs/planted/config.json").write_text("{}")  # a config, and nothing of a run yet
+    (tmp_path / "runs/planted/repro-config.json").write_text("{}")  # a config, and nothing of a run yet
     with pytest.raises(SystemExit):
         go("planted", {})
-    assert sample.everything(tmp_path / "runs/planted").keys() == {str(tmp_path / "runs/planted/config.json")}
+    assert sample.everything(tmp_path / "runs/planted").keys() == {str(tmp_path / "runs/planted/repro-config.json")}
 
 
 def test_rule_04_every_result_file_is_written_once(tmp_path):
@@ -285,7 +285,7 @@ def test_rule_06_neither_name_nor_root_nor_an_earlier_run_in_the_process_change_
 def test_rule_07_conf_is_merged_before_anything_else_and_saved(go):
     ordered = go("ordered", {"lr": 0.2, "steps": 5}, "--conf", '{"lr": 0.3, "steps": 2}', "--set", "lr=0.4")
     merged = {"stage": "sample", "lr": 0.4, "steps": 2}
-    assert json.loads((ordered / "config.json").read_text()) == merged
+    assert json.loads((ordered / "repro-config.json").read_text()) == merged
     assert sample.outputs(ordered) == sample.outputs(go("written", merged))
 
 
@@ -307,7 +307,7 @@ def test_rule_10_the_example_configs_are_flat_and_their_sources_are_there():
 
 def test_rule_13_a_chain_of_sources_is_known_by_what_it_computes(go):
     def mark(folder):
-        return json.loads((folder / "run.json").read_text())
+        return json.loads((folder / "repro-run.json").read_text())
 
     data = mark(go("data", {"seed": 1}))
     model = mark(go("model", {"source": "data"}))
@@ -316,7 +316,7 @@ def test_rule_13_a_chain_of_sources_is_known_by_what_it_computes(go):
     go("datac", {"seed": 1})
     other, same = mark(go("modelb", {"source": "datab"})), mark(go("modelc", {"source": "datac"}))
     assert other["fingerprint"] != model["fingerprint"] == same["fingerprint"]
-    assert go("last", {"source": ["model", "datab"]}).joinpath("run.json").exists()
+    assert go("last", {"source": ["model", "datab"]}).joinpath("repro-run.json").exists()
 
 
 def test_rule_14_the_five_steps_come_in_their_order(go, monkeypatch):
@@ -331,7 +331,7 @@ def test_rule_14_the_five_steps_come_in_their_order(go, monkeypatch):
         call = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *a, call=call, name=name: (steps.append(name), call(*a))[1])
     go("model", {})
-    assert steps == ["_parse", "merge", "_make_folder", "create", "execute", "create"]  # the last one is run.json
+    assert steps == ["_parse", "merge", "_make_folder", "create", "execute", "create"]  # the last one is repro-run.json
 
 
 @pytest.mark.parametrize("name", ["make_dataset", "augment", "train", "predict", "evaluate", "export"])

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def show(names: tuple[str, ...], as_json: bool) -> None:
     """Show runs: the config with the defaults that were used, the result or the error, and the sources of each.
 
-    A PATH (with a slash, or a dot in front) is a folder with a run.json. It can be shown without any queue.
+    A PATH (with a slash, or a dot in front) is a folder with a repro-run.json. It can be shown without any queue.
     """
     from repro.readers import run_folders
     from repro.views import run_details

@@ -56,7 +56,7 @@ class Follower:
             raise StageError(f"{run['_id']} has no attempt {number}; there were {len(tokens)}")
         token, location = tokens[number - 1], self.store().location(run["_id"], tokens[number - 1])
         try:
-            return self._cut(self.store().read(location, LOG), first=True)
+            return self._cut(self.store().read_own(location, LOG), first=True)
         except FileNotFoundError:
             if text := "".join(self._told(token, first=True)):
                 return text
@@ -85,7 +85,7 @@ class Follower:
             raise StageError(f"{run['_id']} is {run['state']} and never ran")
         location = run.get("location") or store.location(run["_id"], token)
         try:
-            data = store.read(location, LOG)
+            data = store.read_own(location, LOG)
         except FileNotFoundError as error:
             if not first:
                 return  # its worker was lost, and what it told has been printed

@@ -10,7 +10,7 @@ from repro.scheduler.configs.comparison import Subject
 from repro.stages import config as configs
 from repro.stages.config import Config, Value
 from repro.stages.errors import ConfigError, ReproError
-from repro.stages.run import CONFIG, MANIFEST
+from repro.stages.run import CONFIG, MANIFEST, own_file
 from repro.stages.source import registry
 
 if TYPE_CHECKING:
@@ -122,14 +122,15 @@ def of_file(path: Path) -> Subject:
 
 def of_folder(folder: Path) -> Subject:
     """A folder that a run left: `runs/model` of `python -m stages.train`, or one of the store."""
-    config = configs.load(folder / CONFIG)
-    if not (folder / MANIFEST).exists():
+    config = configs.load(own_file(folder, CONFIG))
+    mark = own_file(folder, MANIFEST)
+    if not mark.exists():
         return Subject(folder.name, config, defaults_of_code(config))
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
+        manifest = json.loads(mark.read_bytes())
         return Subject(manifest["name"], config, _recorded(manifest["params"]), manifest["metrics"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ReproError(f"{folder / MANIFEST}: is broken: {error}") from error
+        raise ReproError(f"{mark}: is broken: {error}") from error
 
 
 def defaults_of_code(config: Config) -> dict[str, Value]:

@@ -1,4 +1,4 @@
-"""Runs as their folders tell them: `run.json` of a complete folder, and of those beside it that it comes from."""
+"""Runs as their folders tell them: `repro-run.json` of a complete folder, and of those beside it that it comes from."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from repro.stages import config as configs
 from repro.stages.errors import ReproError
-from repro.stages.run import MANIFEST
+from repro.stages.run import MANIFEST, own_file
 
 Run = dict[str, Any]
 
@@ -32,11 +32,11 @@ def with_sources(folder: Path) -> tuple[Run, dict[str, Run]]:
 
 
 def _is_run(folder: Path) -> bool:
-    return (folder / MANIFEST).is_file()
+    return own_file(folder, MANIFEST).is_file()
 
 
 def _read(folder: Path) -> Run:
-    mark = folder / MANIFEST
+    mark = own_file(folder, MANIFEST)
     try:
         manifest: Run = json.loads(mark.read_bytes())
         config, sources = manifest["config"], manifest["sources"]

@@ -1,6 +1,6 @@
 """All about a run, as lines: its config with the defaults that were used, its result, and the line it comes from.
 
-A run is a document of the queue, or what the `run.json` of a folder says (`repro.readers.run_folders`): both read the
+A run is a document of the queue, or what the manifest of a folder says (`repro.readers.run_folders`): both read the
 same.
 """
 
@@ -64,7 +64,7 @@ def _facts(run: Run) -> list[str]:
 
 
 def _commit(environment: Run) -> str:
-    changed = " (with changes that were not committed: code.diff)" if environment.get("dirty") else ""
+    changed = " (with changes that were not committed; their diff lies beside it)" if environment.get("dirty") else ""
     return str(environment.get("commit", "")) + changed
 
 

@@ -1,4 +1,4 @@
-"""`run.json`: the mark of a complete folder. With it the folder explains itself, without any queue."""
+"""`repro-run.json`: the mark of a complete folder. With it the folder explains itself, without any queue."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from repro.stages import files
 from repro.stages.config import Config, fingerprint, sources
 from repro.stages.errors import StageError
-from repro.stages.run import CONFIG, MANIFEST, OWN_FILES
+from repro.stages.run import CONFIG, MANIFEST, OWN_FILES, own_file
 from repro.stages.running.execution import Result
 
 
@@ -30,7 +30,7 @@ def manifest(
     result: Result,
     usage: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """The bytes of `run.json`; `usage` is what a worker has measured, and differs from time to time."""
+    """The bytes of `repro-run.json`; `usage` is what a worker has measured, and differs from time to time."""
     document = {
         "name": name,
         "config": config,
@@ -50,13 +50,14 @@ def fingerprint_of_folder(folder: Path) -> str:
     Raises:
         StageError: the folder is missing, or its run did not finish.
     """
-    if not (folder / MANIFEST).is_file():
-        state = "is not finished" if (folder / CONFIG).exists() else "is not there"
+    mark = own_file(folder, MANIFEST)
+    if not mark.is_file():
+        state = "is not finished" if own_file(folder, CONFIG).exists() else "is not there"
         raise StageError(f"source {folder.name!r} {state}: {folder}; run its config first")
     try:
-        return str(json.loads((folder / MANIFEST).read_bytes())["fingerprint"])
+        return str(json.loads(mark.read_bytes())["fingerprint"])
     except (ValueError, KeyError, TypeError) as error:
-        raise StageError(f"source {folder.name!r}: {folder / MANIFEST} is broken; run its config again") from error
+        raise StageError(f"source {folder.name!r}: {mark} is broken; run its config again") from error
 
 
 def fingerprint_of(config: Config, folders: dict[str, Path]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from repro.stages import config as configs
 from repro.stages.errors import ConfigError
-from repro.stages.run import CONFIG, MANIFEST
+from repro.stages.run import CONFIG, MANIFEST, own_file
 
 CHECKPOINTS = ".checkpoints"  # in the root; no run is called so
 
@@ -24,16 +24,19 @@ def make_way(folder: Path, config: configs.Config) -> bool:
     Raises:
         ConfigError: the attempt did end, or it was not one at this config.
     """
-    if (folder / MANIFEST).exists():
+    if own_file(folder, MANIFEST).exists():
         raise ConfigError(f"{folder}: is finished; there is nothing to resume")
     if not folder.exists():
         return False
-    has_config = (folder / CONFIG).exists()
-    if has_config and (folder / CONFIG).read_bytes() != configs.pretty(config):
+    kept = own_file(folder, CONFIG)
+    has_config = kept.exists()
+    if has_config and kept.read_bytes() != configs.pretty(config):
         raise ConfigError(f"{folder}: holds a run of another config; nothing was changed; take another name or root")
     for left in folder.iterdir():
         if has_config and left.is_dir():
             shutil.rmtree(left)
-        elif (has_config and left.name != CONFIG) or left.name.startswith("."):  # the latter: half a copy of the config
+        elif (has_config and left.name != kept.name) or left.name.startswith(
+            "."
+        ):  # the latter: half a copy of the config
             left.unlink()
     return has_config

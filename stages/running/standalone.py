@@ -14,7 +14,7 @@ from repro.stages import config as configs
 from repro.stages import files
 from repro.stages.errors import ConfigError
 from repro.stages.params import Params
-from repro.stages.run import CONFIG, DIFF, MANIFEST, Run
+from repro.stages.run import CONFIG, DIFF, MANIFEST, Run, own_file
 from repro.stages.running import manifest, resume, terminal_report
 from repro.stages.running.checkpoints import Checkpoints
 from repro.stages.running.environment import asked_for, common_environment, start_again_in
@@ -120,7 +120,7 @@ def _make_folder(folder: Path, config: configs.Config) -> None:
             raise FileExistsError
         files.create(folder / CONFIG, configs.pretty(config))
     except FileExistsError as error:
-        unfinished = (folder / CONFIG).exists() and not (folder / MANIFEST).exists()
+        unfinished = own_file(folder, CONFIG).exists() and not own_file(folder, MANIFEST).exists()
         raise ConfigError(
             f"{folder}: holds a config or other files already; nothing was changed; take another name or root"
             + (", or --resume if it was killed" if unfinished else "")

@@ -11,7 +11,7 @@ STATES = {"waiting", "pending", "running", "done", "failed", "cancelled"}
 SETTLED = STATES - {"running", "waiting"}
 RETRIABLE = {"failed", "cancelled"}
 GRACE = 12.0  # seconds beyond lease + 2 s that a machine busy with other work may take
-OWN = ("config.json", "log.txt", "run.json")  # in every complete folder, besides the outputs
+OWN = ("repro-config.json", "repro-log.txt", "repro-run.json")  # in every complete folder, besides the outputs
 
 
 def check_runs(history: History, final: Final) -> list[str]:
@@ -70,7 +70,7 @@ def check_completions(history: History) -> list[str]:
 
 
 def check_folders(final: Final) -> list[str]:
-    """Done means that run.json and every output exist, with the size and SHA-256 that were recorded."""
+    """Done means that repro-run.json and every output exist, with the size and SHA-256 that were recorded."""
     found = []
     for name, run in final.runs.items():
         if run["state"] != "done":
@@ -79,7 +79,7 @@ def check_folders(final: Final) -> list[str]:
         found += [f"{name}: no {folder}/{own}" for own in OWN if f"{folder}/{own}" not in final.objects]
         manifest = final.manifests.get(folder, {})
         if manifest and (manifest["name"], manifest["outputs"]) != (name, run["outputs"]):
-            found.append(f"{name}: its run.json tells of {manifest['name']}, {manifest['outputs']}")
+            found.append(f"{name}: its repro-run.json tells of {manifest['name']}, {manifest['outputs']}")
         for output in run["outputs"]:
             path = final.path_of(output.get("location") or f"{run['location']}/{output['path']}")
             there = final.sizes.get(path), final.objects.get(path)
@@ -201,8 +201,8 @@ def check_bytes(final: Final, calm: Final) -> list[str]:
 
 
 def _bytes(final, run):
-    """Path -> SHA-256 of the config and the outputs; run.json and the log tell when and where a config ran, too."""
-    urls = {output["path"]: output.get("location") for output in run["outputs"]} | {"config.json": None}
+    """Path -> SHA-256 of the config and the outputs; the manifest and the log tell when and where a config ran, too."""
+    urls = {output["path"]: output.get("location") for output in run["outputs"]} | {"repro-config.json": None}
     return {path: final.objects.get(final.path_of(url or f"{run['location']}/{path}")) for path, url in urls.items()}
 
 

@@ -82,7 +82,7 @@ class Final:
     objects: dict[str, str]  # path below the store's root -> SHA-256
     sizes: dict[str, int]
     folders: set[str]
-    manifests: dict[str, Document]  # folder -> what its run.json says
+    manifests: dict[str, Document]  # folder -> what its repro-run.json says
     root: str  # the store's URL
     uploads: set[str]  # paths of objects whose upload was begun and not ended; nobody sees them
 

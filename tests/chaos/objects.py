@@ -86,9 +86,9 @@ def final(db, objects):
         sizes={path: len(found) for path, found in data.items()},
         folders=objects.folders(),
         manifests={
-            path.removesuffix("/run.json"): json.loads(found)
+            path.removesuffix("/repro-run.json"): json.loads(found)
             for path, found in data.items()
-            if path.count("/") == 1 and path.endswith("/run.json")
+            if path.count("/") == 1 and path.endswith("/repro-run.json")
         },
         root=objects.url,
         uploads=objects.uploads(),

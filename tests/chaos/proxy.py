@@ -1,9 +1,9 @@
 """Faults on the wire: a proxy on loopback before a real server, which strikes the requests that it is told to.
 
     with HttpFaults(upstream_port) as proxy:
-        proxy.next(method="PUT", contains="run.json", fault="drop reply")
+        proxy.next(method="PUT", contains="repro-run.json", fault="drop reply")
         ...  # work with http://127.0.0.1:{proxy.port}
-        assert proxy.struck == [("drop reply", "PUT", "/bucket/run.json")]
+        assert proxy.struck == [("drop reply", "PUT", "/bucket/repro-run.json")]
 
 A rule strikes as many requests as it says, the first that fit; where several rules fit, the oldest. What no rule
 fits passes unchanged. `refusing` hangs up on every request, as long as it is set. All runs in a thread of its own.

@@ -200,7 +200,7 @@ def test_a_change_after_the_completion_is_seen(scene):
     assert scene.verdict() == {"completions": ["a: changed after it was done"]}
 
 
-# done means that run.json and every output exist with the recorded size and SHA-256;
+# done means that repro-run.json and every output exist with the recorded size and SHA-256;
 # no object changed after its first successful write
 
 
@@ -223,7 +223,7 @@ def test_a_change_that_was_undone_is_seen(scene):
     assert (found.keys(), len(found["write-once"])) == ({"write-once"}, 1)
 
 
-@pytest.mark.parametrize("name", ["run.json", "log.txt", "config.json"])
+@pytest.mark.parametrize("name", ["repro-run.json", "repro-log.txt", "repro-config.json"])
 def test_a_file_that_is_gone_is_seen(scene, name):
     path = scene.folder("c") / name
     path.unlink()
@@ -320,7 +320,10 @@ def test_other_bytes_that_are_recorded_rightly_are_seen(scene):
     calm = objects.final(scene.db, scene.objects)
     other = scene.bench.run("other", "write", text="another text")
     scene.set("c", outputs=other["outputs"], location=other["location"])
-    assert sorted(scene.verdict(calm)["bytes"])[:2] == ["c: config.json has other bytes", "c: text.txt has other bytes"]
+    assert sorted(scene.verdict(calm)["bytes"])[:2] == [
+        "c: repro-config.json has other bytes",
+        "c: text.txt has other bytes",
+    ]
 
 
 def test_other_figures_are_seen(scene):

@@ -55,7 +55,7 @@ def test_a_change_that_was_undone_is_seen(scene):
     assert (found.keys(), len(found["write-once"])) == ({"write-once"}, 1)
 
 
-@pytest.mark.parametrize("name", ["run.json", "log.txt", "text.txt"])
+@pytest.mark.parametrize("name", ["repro-run.json", "repro-log.txt", "text.txt"])
 def test_an_object_that_is_gone_is_seen(scene, name):
     key = scene.key("c", name)
     scene.ask("delete_object", key)
@@ -66,7 +66,7 @@ def test_an_object_that_is_gone_is_seen(scene, name):
 
 def test_what_gc_leaves_behind_is_seen(scene):
     """A folder that nobody refers to, and an upload that nobody will end, in a folder that is referred to."""
-    scene.ask("put_object", f"{scene.objects.prefix}b-{TOKEN[:8]}/config.json", Body=b"{}")
+    scene.ask("put_object", f"{scene.objects.prefix}b-{TOKEN[:8]}/repro-config.json", Body=b"{}")
     unfinished = scene.key("c", "large.bin")
     scene.ask("create_multipart_upload", unfinished)
     path = unfinished.removeprefix(scene.objects.prefix)

@@ -83,13 +83,13 @@ def test_without_a_fault_all_passes_as_it_is(proxy, kept):
 
 
 def test_a_dropped_reply_comes_after_the_server_has_applied_the_request(proxy, kept):
-    proxy.next("drop reply", method="PUT", contains="run.json")
+    proxy.next("drop reply", method="PUT", contains="repro-run.json")
     ask(proxy, "PUT", "/b/other", b"1")
     with pytest.raises(ConnectionResetError):
-        ask(proxy, "PUT", "/b/run.json", b"2")
-    assert kept["/b/run.json"][0] == b"2"
-    assert ask(proxy, "PUT", "/b/run.json", b"3")[0] == 200
-    assert proxy.struck == [("drop reply", "PUT", "/b/run.json")]
+        ask(proxy, "PUT", "/b/repro-run.json", b"2")
+    assert kept["/b/repro-run.json"][0] == b"2"
+    assert ask(proxy, "PUT", "/b/repro-run.json", b"3")[0] == 200
+    assert proxy.struck == [("drop reply", "PUT", "/b/repro-run.json")]
 
 
 def test_a_dropped_request_never_reaches_the_server(proxy, kept):

@@ -82,7 +82,7 @@ def test_a_failed_run_is_explained(repro, work):
     shown = repro("show", "bad").stdout
     assert "ValueError: what went wrong" in shown
     assert "| before the end" in shown
-    assert "log.txt" in shown
+    assert "repro-log.txt" in shown
 
 
 def test_show_gives_the_config_and_the_defaults_that_were_used(repro, work):

@@ -81,9 +81,11 @@ def test_a_folder_of_a_run_has_its_recorded_defaults(folder, diff):
     run = folder / "runs" / "model"
     run.mkdir(parents=True)
     config = {"stage": "train", "lr": 0.3}
-    (run / "config.json").write_text(json.dumps(config))
+    (run / "repro-config.json").write_text(json.dumps(config))
     params = {"lr": {"value": 0.3, "default": False}, "epochs": {"value": 7, "default": True}}
-    (run / "run.json").write_text(json.dumps({"name": "model", "config": config, "params": params, "metrics": {}}))
+    (run / "repro-run.json").write_text(
+        json.dumps({"name": "model", "config": config, "params": params, "metrics": {}})
+    )
     found = json.loads(diff(str(run), str(folder / "fresh.json"), "--json").stdout)
     assert found[0]["values"]["epochs"] == 7
 

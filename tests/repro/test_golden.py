@@ -46,7 +46,7 @@ def edit(path, old, new):
 def test_what_a_config_gave_is_kept_once_with_its_values(golden, tmp_path):
     folder = tmp_path / "golden"
     assert sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.*")) == [
-        "a.json", "b.json", "results/a/run.json", "results/b/run.json",
+        "a.json", "b.json", "results/a/repro-run.json", "results/b/repro-run.json",
     ]  # fmt: skip
     assert golden("check").stdout == "a: identical\nb: identical\n"
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
@@ -83,7 +83,7 @@ def test_on_other_hardware_the_values_count(golden, tmp_path):
     edit(code, "0.5000", "0.5001")
     here = golden("check", "c")
     assert (here.returncode, here.stdout.splitlines()[0]) == (1, "c: close")
-    edit(results / "run.json", '"processor": "', '"processor": "another ')
+    edit(results / "repro-run.json", '"processor": "', '"processor": "another ')
     there = golden("check", "c")
     assert (there.returncode, there.stdout.splitlines()[0]) == (0, "c: close on other hardware")
     assert golden("check", "c", "--level", "equal").returncode == 1

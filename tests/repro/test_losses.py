@@ -17,9 +17,9 @@ def folder(tmp_path, monkeypatch):
         run = tmp_path / "runs" / name
         run.mkdir(parents=True)
         config = {"stage": "train", "lr": lr}
-        (run / "config.json").write_text(json.dumps(config))
+        (run / "repro-config.json").write_text(json.dumps(config))
         mark = {"name": name, "config": config, "params": {}, "metrics": {}}
-        (run / "run.json").write_text(json.dumps(mark))
+        (run / "repro-run.json").write_text(json.dumps(mark))
         rows = [f"{e},{4 / (e + number):.4f},{5 / (e + number):.4f}" for e in range(1, 9)]
         (run / "losses.csv").write_text("\n".join(["epoch,train_loss,validation_loss", *rows, ""]))
     monkeypatch.chdir(tmp_path)

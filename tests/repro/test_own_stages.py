@@ -195,7 +195,7 @@ def test_the_commit_is_that_of_the_users_own_repository(place):
     environment = place.run("a")["environment"]
     assert (environment["commit"], environment["dirty"]) == (git(place.folder, "rev-parse", "HEAD"), True)
     folder = Path(place.run("a")["location"].removeprefix("file://"))
-    assert '+    return text + params.get("mark", "?")' in (folder / "code.diff").read_text()
+    assert '+    return text + params.get("mark", "?")' in (folder / "repro-code.diff").read_text()
 
 
 def test_verify_golden_and_drift_know_it(place):

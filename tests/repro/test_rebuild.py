@@ -58,9 +58,9 @@ def second(store, name, **changes):
     first = folder_of(store, name)
     copy = store / f"{name}-00000000"
     shutil.copytree(first, copy)
-    mark = json.loads((copy / "run.json").read_text()) | changes
-    (copy / "run.json").unlink()
-    (copy / "run.json").write_text(json.dumps(mark))
+    mark = json.loads((copy / "repro-run.json").read_text()) | changes
+    (copy / "repro-run.json").unlink()
+    (copy / "repro-run.json").write_text(json.dumps(mark))
     return copy
 
 
@@ -110,7 +110,7 @@ def test_many_outputs_come_back_bounded(repro, database, done):
     assert repro("rebuild").returncode == 0
     found = database.runs.find_one({"_id": "a"})
     assert {key: found[key] for key in ("outputs", "outputs_total")} == bounded(
-        outputs, (folder / "run.json").read_bytes()
+        outputs, (folder / "repro-run.json").read_bytes()
     )
     assert len(found["outputs"]) == 1000
 
@@ -129,7 +129,7 @@ def test_of_two_attempts_the_one_that_is_named_is_taken_then_the_oldest(repro, d
     name = "a" if is_source else "c"
     younger = second(store, name)
     if is_source:
-        os.utime(younger / "run.json", (1, 1))  # oldest by far, but nobody's source
+        os.utime(younger / "repro-run.json", (1, 1))  # oldest by far, but nobody's source
     database.client.drop_database(database.name)
     made = repro("rebuild")
     assert made.returncode == 0
@@ -155,7 +155,7 @@ def test_what_is_broken_is_reported_and_skipped(repro, database, done):
     texts = {"x-00000001": "{", "x-00000002": "[]", "x-00000003": "{}", "x-00000004": '{"config": {"stage": 1}}'}
     for name, text in texts.items():
         (store / name).mkdir()
-        (store / name / "run.json").write_text(text)
+        (store / name / "repro-run.json").write_text(text)
     shutil.copytree(folder_of(store, "a"), store / "y-00000001")  # says that it is a
     output = folder_of(store, "c") / "copy.txt"
     output.chmod(0o644)

@@ -76,7 +76,7 @@ def test_a_downloaded_folder_explains_itself_without_a_queue(repro, database, tm
     assert made.returncode == 0, made.stderr
     assert the_picture(made.stdout)
     assert f"location: {folder}\n" in made.stdout
-    (found,) = json.loads(repro("show", str(folder / "run.json"), "--json", **nowhere).stdout)
+    (found,) = json.loads(repro("show", str(folder / "repro-run.json"), "--json", **nowhere).stdout)
     assert (found["_id"], found["state"]) == ("last", "done")
     for other in (tmp_path / "elsewhere").iterdir():
         if other != folder:
@@ -91,5 +91,5 @@ def test_a_folder_without_a_result_is_told(repro, tmp_path):
         assert (made.returncode, made.stdout) == (2, "")
         assert why in made.stderr
     (tmp_path / "broken").mkdir()
-    (tmp_path / "broken/run.json").write_text("[]")
-    assert "run.json is broken" in repro("show", f"{tmp_path}/broken").stderr
+    (tmp_path / "broken/repro-run.json").write_text("[]")
+    assert "repro-run.json is broken" in repro("show", f"{tmp_path}/broken").stderr

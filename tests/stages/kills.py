@@ -99,7 +99,7 @@ def bytes_of(folder):
     """All outputs, and what else the document holds of the result."""
     names = {p.name for p in folder.iterdir() if not p.name.startswith(".")} - set(OWN_FILES)
     found = {name: (folder / name).read_bytes().hex() for name in names}
-    manifest = json.loads((folder / "run.json").read_bytes())
+    manifest = json.loads((folder / "repro-run.json").read_bytes())
     return found | {key: manifest[key] for key in ("metrics", "params", "outputs", "fingerprint")}
 
 
@@ -113,7 +113,7 @@ def main():
     calls, calm = int((root / "calls").read_text()), bytes_of(root / "calm")
     draw, struck, ends, unequal = random.Random(seed), Counter(), Counter(), []
     while sum(ends[end] for end in ("killed", "stopped")) < kills:
-        while not (root / "struck" / "run.json").exists():
+        while not (root / "struck" / "repro-run.json").exists():
             number = draw.choice([signal.SIGKILL] * 3 + [signal.SIGTERM])
             at = draw.randint(1, draw.choice([calls // 6, calls // 6, calls]))  # what goes on makes fewer calls
             code, moment = attempt(paths["struck"], root, at, number, draw.random() < 0.5)

@@ -30,7 +30,7 @@ def test_passes_the_dataset_on_without_copying(work):
     out = augment(work, **STRENGTHS)
     for name in ("data.bin", "metadata.json"):
         assert (out / name).samefile(work / "runs" / "data" / name)
-    assert json.loads((out / "run.json").read_text())["metrics"] == {"images": 12}
+    assert json.loads((out / "repro-run.json").read_text())["metrics"] == {"images": 12}
 
 
 def test_leaves_every_strength_resolved(work):

@@ -121,7 +121,7 @@ def test_told_to_stop_it_leaves_a_checkpoint_and_resume_goes_on_there(work, numb
     assert code == 1
     step = checkpoint_files.steps_in(process.checkpoints)[0]
     assert told.splitlines()[-1] == f"error: stopped after step {step}; the same command with --resume goes on"
-    assert not (work / "runs" / "model" / "run.json").exists()
+    assert not (work / "runs" / "model" / "repro-run.json").exists()
 
     code, told = Process(work, "model", **long).end()
     assert code == 2
@@ -266,7 +266,7 @@ def test_resume_of_what_was_never_begun_begins_and_never_touches_what_is_finishe
     before = files_of(folder)
     with pytest.raises(ConfigError, match="is finished; there is nothing to resume"):
         resume(work, "model")
-    (folder / "run.json").unlink()
+    (folder / "repro-run.json").unlink()
     with pytest.raises(ConfigError, match="holds a run of another config"):
         resume(work, "model", epochs=4)
     assert files_of(folder) == before

@@ -47,14 +47,14 @@ def test_what_was_not_committed_lies_beside_the_result(tree, tmp_path):
     (tmp_path / "model.json").write_text('{"stage": "tree"}')
     run_alone(tmp_path / "model.json", Options(), "tree")
     folder = tmp_path / "runs" / "model"
-    mark = json.loads((folder / "run.json").read_text())
+    mark = json.loads((folder / "repro-run.json").read_text())
     assert mark["environment"]["dirty"]
     assert [output["path"] for output in mark["outputs"]] == ["a.txt"]  # the diff is none
-    diff = (folder / "code.diff").read_text(encoding="utf-8")
+    diff = (folder / "repro-code.diff").read_text(encoding="utf-8")
     assert "-    run.path('a.txt').write_text('é1')" in diff
     assert "+    run.path('a.txt').write_text('é2')" in diff
     subprocess.run(["git", "-C", tree.parent, "stash", "-q"], check=True)
-    subprocess.run(["git", "-C", tree.parent, "apply", folder / "code.diff"], check=True)
+    subprocess.run(["git", "-C", tree.parent, "apply", folder / "repro-code.diff"], check=True)
     assert "é2" in tree.read_text(encoding="utf-8")
 
 

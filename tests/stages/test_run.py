@@ -11,7 +11,7 @@ import torch
 
 from repro.stages.errors import StageError
 from repro.stages.params import Params
-from repro.stages.run import OWN_FILES, Run
+from repro.stages.run import CONFIG, LOG, MANIFEST, OWN_FILES, Run, own_file
 from repro.stages.running import determinism
 from repro.stages.running.execution import execute
 from repro.stages.source import registry
@@ -66,8 +66,18 @@ def test_a_stage_stays_in_its_folder_and_off_the_runs_own_files(run, name):
     assert run.links == {}
 
 
+def test_a_folder_of_former_times_is_read_by_its_former_names(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder, config in ((old, "config.json"), (new, CONFIG)):
+        folder.mkdir()
+        for name in (config, "run.json", "log.txt"):  # in the new folder the last two are outputs
+            (folder / name).write_text("{}")
+    assert [own_file(old, name).name for name in (CONFIG, MANIFEST, LOG)] == ["config.json", "run.json", "log.txt"]
+    assert [own_file(new, name).name for name in (CONFIG, MANIFEST, LOG)] == [CONFIG, MANIFEST, LOG]
+
+
 def test_own_names_are_free_in_folders_below(run):
-    run.path("below/config.json").write_text("mine")
+    run.path("below/repro-config.json").write_text("mine")
 
 
 def test_nothing_is_written_through_a_dangling_link(run):

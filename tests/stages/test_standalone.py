@@ -62,11 +62,11 @@ def test_a_folder_with_config_outputs_and_mark(go, tmp_path):
     assert "3/3  loss" in err
     folder = tmp_path / "runs" / "model"
     assert sorted(p.name for p in folder.iterdir()) == [
-        "config.json", "habits.txt", "machine.txt", "run.json", "seen.json", "weights.bin",
+        "habits.txt", "machine.txt", "repro-config.json", "repro-run.json", "seen.json", "weights.bin",
     ]  # fmt: skip
-    assert (folder / "config.json").read_text() == '{\n  "stage": "sample",\n  "lr": 0.2\n}\n'
-    assert stat.S_IMODE((folder / "config.json").stat().st_mode) == 0o444
-    mark = json.loads((folder / "run.json").read_text())
+    assert (folder / "repro-config.json").read_text() == '{\n  "stage": "sample",\n  "lr": 0.2\n}\n'
+    assert stat.S_IMODE((folder / "repro-config.json").stat().st_mode) == 0o444
+    mark = json.loads((folder / "repro-run.json").read_text())
     assert mark["name"] == "model"
     assert mark["config"] == {"stage": "sample", "lr": 0.2}
     assert [o["path"] for o in mark["outputs"]] == ["habits.txt", "machine.txt", "seen.json", "weights.bin"]
@@ -78,7 +78,7 @@ def test_a_folder_with_config_outputs_and_mark(go, tmp_path):
 def test_the_folder_and_the_config_are_there_before_the_stage_begins(go, tmp_path):
     go({})
     seen = json.loads((tmp_path / "runs/model/seen.json").read_text())
-    assert seen == {"config.json": '{\n  "stage": "sample"\n}\n'}
+    assert seen == {"repro-config.json": '{\n  "stage": "sample"\n}\n'}
 
 
 def test_a_stage_that_raises_leaves_its_config_and_no_mark(go, tmp_path):
@@ -87,9 +87,9 @@ def test_a_stage_that_raises_leaves_its_config_and_no_mark(go, tmp_path):
     assert err.splitlines()[0].startswith("Traceback")  # its author needs the way there
     assert err.splitlines()[-1] == "error: RuntimeError: first line second line"
     names = sorted(p.name for p in (tmp_path / "runs/model").iterdir())
-    assert names == ["config.json", "seen.json"]
+    assert names == ["repro-config.json", "seen.json"]
     refused(go({}), "runs/model: holds a config")
-    assert json.loads((tmp_path / "runs/model/config.json").read_text()) == {"stage": "sample", "fail": True}
+    assert json.loads((tmp_path / "runs/model/repro-config.json").read_text()) == {"stage": "sample", "fail": True}
 
 
 @pytest.mark.parametrize("again", [{}, {"lr": 0.5}])
@@ -114,9 +114,9 @@ def test_the_merged_config_is_what_is_saved(go, tmp_path):
     arguments = "--conf", '{"lr": 0.3, "steps": 2}', "--set", "steps=1", "--set", "seed=7"
     assert go({"lr": 0.2, "channels": 4}, *arguments)[0] == 0
     merged = {"stage": "sample", "lr": 0.3, "channels": 4, "steps": 1, "seed": 7}
-    saved = tmp_path / "runs/model/config.json"
+    saved = tmp_path / "runs/model/repro-config.json"
     assert json.loads(saved.read_text()) == merged
-    assert json.loads((tmp_path / "runs/model/run.json").read_text())["config"] == merged
+    assert json.loads((tmp_path / "runs/model/repro-run.json").read_text())["config"] == merged
     assert json.loads((tmp_path / "model.json").read_text()) == {"stage": "sample", "lr": 0.2, "channels": 4}
     assert go(saved.read_text(), name="copy")[0] == 0  # and it alone gives the same result
     assert sample.outputs(tmp_path / "runs/copy") == sample.outputs(tmp_path / "runs/model")
@@ -133,8 +133,8 @@ def test_another_name_and_another_root(go, tmp_path):
 def test_sources_are_folders_of_the_same_root(go, tmp_path):
     assert go({}, name="data")[0] == 0
     assert go({"source": "data"})[0] == 0
-    mark = json.loads((tmp_path / "runs/model/run.json").read_text())
-    data = json.loads((tmp_path / "runs/data/run.json").read_text())
+    mark = json.loads((tmp_path / "runs/model/repro-run.json").read_text())
+    data = json.loads((tmp_path / "runs/data/repro-run.json").read_text())
     assert mark["sources"] == {"data": {"fingerprint": data["fingerprint"]}}
     assert sample.outputs(tmp_path / "runs/model") != sample.outputs(tmp_path / "runs/data")
 
@@ -232,4 +232,4 @@ def test_of_two_at_once_one_runs(lab, tmp_path):
     ]
     said = [process.communicate() for process in both]
     assert sorted(process.returncode for process in both) == [0, 2], said
-    assert (tmp_path / "runs/model/run.json").exists()
+    assert (tmp_path / "runs/model/repro-run.json").exists()

@@ -22,8 +22,8 @@ from pathlib import Path
 
 STRIKES = os.environ.get("STRIKES")
 OUTPUTS = ("deep/noise.bin", "text.txt")
-EARLY = ["config.json"]
-FULL = [*OUTPUTS, "config.json"]
+EARLY = ["repro-config.json"]
+FULL = [*OUTPUTS, "repro-config.json"]
 STEPS = {  # in their order, with the files that lie in the attempt's folder at that time
     "claimed": None,
     "folder-made": [],
@@ -32,9 +32,9 @@ STEPS = {  # in their order, with the files that lie in the attempt's folder at 
     "stage-runs": EARLY,
     "stage-ended": EARLY,
     "outputs-pushed": FULL,
-    "log-pushed": [*FULL, "log.txt"],
-    "mark-there": [*FULL, "log.txt", "run.json"],
-    "completed": [*FULL, "log.txt", "run.json"],
+    "log-pushed": [*FULL, "repro-log.txt"],
+    "mark-there": [*FULL, "repro-log.txt", "repro-run.json"],
+    "completed": [*FULL, "repro-log.txt", "repro-run.json"],
 }
 
 
@@ -123,19 +123,19 @@ def main():
     if "FAKETIME" in os.environ:  # libfaketime 0.9.10 breaks the call by which Python sleeps, but not this one
         time.sleep = lambda seconds: select.select([], [], [], seconds)
     created = {
-        "config.json": "config-there",
-        "run.json": "mark-there",
+        "repro-config.json": "config-there",
+        "repro-run.json": "mark-there",
         "whole.json": "checkpoint-whole",
-        "code.diff": "diff-there",
+        "repro-code.diff": "diff-there",
     }
 
     def run_of(location):
-        return location.partition("/checkpoints/")[0].rpartition("/")[2].rpartition("-")[0]
+        return location.partition("/repro-checkpoints/")[0].rpartition("/")[2].rpartition("-")[0]
 
     def pushed(location, names):
-        if "/checkpoints/" in location:
+        if "/repro-checkpoints/" in location:
             return "checkpoint-pushed"
-        return "log-pushed" if names == ["log.txt"] else "outputs-pushed"
+        return "log-pushed" if names == ["repro-log.txt"] else "outputs-pushed"
 
     _after(runs, "claim", lambda run, *_: ("claimed", run and run["_id"]))
     _after(Store, "open_attempt", lambda _, store, location: ("folder-made", run_of(location)))

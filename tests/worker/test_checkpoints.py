@@ -63,7 +63,7 @@ class Scene:
         wait_for(lambda: self.db.runs.count_documents(guard))
 
     def log(self, name):
-        return (Path(self.bench.get(name)["location"].removeprefix("file://")) / "log.txt").read_text()
+        return (Path(self.bench.get(name)["location"].removeprefix("file://")) / "repro-log.txt").read_text()
 
     def resumed_at(self, name):
         resumed = re.search(r"^going on from the checkpoint of step (\d+)$", self.log(name), re.MULTILINE)
@@ -78,7 +78,7 @@ class Scene:
 
     def whole(self, name):
         """The steps of the whole checkpoints that a run's attempts left in the store."""
-        marks = (self.bench.folder / "store").glob(f"{name}-*/checkpoints/*/{checkpoint_store.WHOLE}")
+        marks = (self.bench.folder / "store").glob(f"{name}-*/repro-checkpoints/*/{checkpoint_store.WHOLE}")
         return sorted(int(mark.parent.name) for mark in marks)
 
 
@@ -133,8 +133,8 @@ def test_sigterm_leaves_a_checkpoint_at_the_next_step_and_the_next_attempt_goes_
     step = run["checkpoint"]["step"]
     assert step == scene.whole("model")[-1]
     (attempt,) = (scene.bench.folder / "store").glob("model-*")
-    assert f"stopped after step {step}" in (attempt / "log.txt").read_text()
-    assert run["checkpoint"]["location"] == f"file://{attempt}/checkpoints/{name_of(step)}"
+    assert f"stopped after step {step}" in (attempt / "repro-log.txt").read_text()
+    assert run["checkpoint"]["location"] == f"file://{attempt}/repro-checkpoints/{name_of(step)}"
 
     scene.bench.work()
     assert scene.bench.get("model")["state"] == "done", scene.bench.get("model")
@@ -171,7 +171,7 @@ def test_a_run_that_lost_its_process_goes_on_on_the_same_worker(scene):
     runs.unhold(scene.db, "model")
     kill = f"""
 import glob, os, psutil, time
-while not glob.glob({str(scene.bench.folder)!r} + "/store/model-*/checkpoints/*/whole.json"):
+while not glob.glob({str(scene.bench.folder)!r} + "/store/model-*/repro-checkpoints/*/whole.json"):
     time.sleep(0.01)
 for server in psutil.Process({os.getpid()}).children():
     for child in server.children():
@@ -195,9 +195,9 @@ def test_gc_removes_what_is_dead_and_leaves_what_the_next_attempt_needs(scene):
     # No heartbeat has told of it: the history alone knows which attempt it was.
     assert "checkpoint" not in bench.get("checkpoint-whole")
     collector.delete(collector.plan())
-    assert (attempt / "checkpoints").exists()
+    assert (attempt / "repro-checkpoints").exists()
 
-    checkpoints_of_done = Path(bench.get("data")["location"].removeprefix("file://")) / "checkpoints" / name_of(7)
+    checkpoints_of_done = Path(bench.get("data")["location"].removeprefix("file://")) / "repro-checkpoints" / name_of(7)
     checkpoints_of_done.mkdir(parents=True)
     for name in (STATE, FACTS, checkpoint_store.WHOLE):
         (checkpoints_of_done / name).write_text("{}")
@@ -252,7 +252,9 @@ def test_the_newest_whole_one_of_the_newest_attempt_that_has_any(store, tmp_path
     assert fetched(store, tmp_path, third, second, first) == ({3: "c"}, [])
     assert fetched(store, tmp_path, third, first) == ({9: "b"}, [])
     stage.leave(7)
-    store.push(f"{second}/checkpoints/{name_of(7)}", stage.folder / name_of(7), [STATE, FACTS])  # died before the mark
+    store.push(
+        f"{second}/repro-checkpoints/{name_of(7)}", stage.folder / name_of(7), [STATE, FACTS]
+    )  # died before the mark
     assert fetched(store, tmp_path, second, first) == ({3: "c"}, [])
 
 
@@ -264,7 +266,7 @@ def test_one_that_is_not_as_recorded_means_the_one_before(store, tmp_path):
         checkpoint_store.push(store, location, stage.folder, step)
 
     def spoil(step, name, data):
-        key = f"model-{'a' * 8}/checkpoints/{name_of(step)}/{name}"
+        key = f"model-{'a' * 8}/repro-checkpoints/{name_of(step)}/{name}"
         store.objects.remove(key)
         if data:
             store.objects.create(key, data)

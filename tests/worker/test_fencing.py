@@ -95,12 +95,12 @@ class Scene:
         assert "lease" not in run
         assert [entry["to"] for entry in run["history"]] == ["pending", "running"] * attempts + ["done"]
         contents = below(Path(run["location"].removeprefix("file://")))
-        assert sorted(contents) == sorted([*steps.OUTPUTS, "config.json", "log.txt", "run.json"])
+        assert sorted(contents) == sorted([*steps.OUTPUTS, "repro-config.json", "repro-log.txt", "repro-run.json"])
         for output in run["outputs"]:
             data = contents[output["path"]].read_bytes()
             assert output == {"path": output["path"], "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         assert [o["path"] for o in run["outputs"]] == list(steps.OUTPUTS)
-        marks = [json.loads(contents["run.json"].read_bytes()), mark_of(undisturbed)]
+        marks = [json.loads(contents["repro-run.json"].read_bytes()), mark_of(undisturbed)]
         assert (marks[0]["name"], marks[0]["outputs"]) == (name, run["outputs"])
         for mark in marks:
             del (
@@ -129,7 +129,7 @@ def known_by(path):
 
 
 def mark_of(run):
-    return json.loads((Path(run["location"].removeprefix("file://")) / "run.json").read_bytes())
+    return json.loads((Path(run["location"].removeprefix("file://")) / "repro-run.json").read_bytes())
 
 
 def assert_pids_gone(pids):

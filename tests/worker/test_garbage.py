@@ -29,9 +29,9 @@ def attempt(bench, name, token=TOKEN, manifest=None):
     """A folder as an attempt leaves it: unfinished, or complete."""
     location = bench.store.location(name, token)
     bench.store.open_attempt(location)
-    bench.store.create(location, "config.json", b"{}")
+    bench.store.create(location, "repro-config.json", b"{}")
     if manifest is not None:
-        bench.store.create(location, "run.json", json.dumps(manifest).encode())
+        bench.store.create(location, "repro-run.json", json.dumps(manifest).encode())
     return location
 
 
@@ -54,11 +54,11 @@ def test_orphans_are_found_and_removed_and_the_rest_stays(bench, collector):
     chain(bench)
     kept = bench.store.attempts()
     unfinished = attempt(bench, "a")
-    twin = json.loads(bench.store.read(bench.get("b")["location"], "run.json"))
+    twin = json.loads(bench.store.read(bench.get("b")["location"], "repro-run.json"))
     complete = attempt(bench, "b", manifest=twin)
     work = bench.folder / "home" / "work" / "c-01234567"
     work.mkdir(parents=True)
-    (work / "log.txt").write_text("1234")
+    (work / "repro-log.txt").write_text("1234")
     found = collector.plan()
     assert names(found) == ["a-01234567", "b-01234567", "c-01234567"]
     assert [leftover.size for leftover in found][::2] == [2, 4]
@@ -74,10 +74,10 @@ def test_what_has_changed_lately_is_left_alone(bench, collector):
     folder = local_path(attempt(bench, "a"))
     collector.older_than = 3600
     assert collector.plan() == []
-    for path in (folder, folder / "config.json"):
+    for path in (folder, folder / "repro-config.json"):
         os.utime(path, (time.time() - 7200,) * 2)
     assert names(collector.plan()) == ["a-01234567"]
-    os.utime(folder / "config.json")  # something inside is young
+    os.utime(folder / "repro-config.json")  # something inside is young
     assert collector.plan() == []
 
 
@@ -102,7 +102,7 @@ def test_what_comes_to_be_needed_between_plan_and_removal_is_kept(bench, collect
     if change == "done":
         assert runs.complete(bench.db, "a", TOKEN, location, result)
     elif change.startswith("failed"):
-        error = {"type": "ValueError", "message": "boom", "log": f"{location}/log.txt"}
+        error = {"type": "ValueError", "message": "boom", "log": f"{location}/repro-log.txt"}
         assert runs.fail(bench.db, "a", TOKEN, error)
     elif change.startswith("named"):
         attempt(bench, "b", manifest={"sources": {"a": {"location": location}}})
@@ -125,7 +125,7 @@ def test_what_this_queue_does_not_know_is_shown_and_kept(bench, collector):
     attempt(bench, "unknown", manifest={"fingerprint": "f"})
     attempt(bench, "a", manifest={"fingerprint": "another"})
     broken = attempt(bench, "a", token="fedcba9876543210")
-    bench.store.create(broken, "run.json", b"{")
+    bench.store.create(broken, "repro-run.json", b"{")
     found = collector.plan()
     assert [leftover.kept for leftover in found] == [True] * 3
     before = bench.store.attempts()
@@ -166,7 +166,7 @@ def test_a_removal_takes_the_mark_first(bench, monkeypatch):
     monkeypatch.setattr("repro.worker.store.objects.folder.shutil.rmtree", dies)
     with pytest.raises(KeyboardInterrupt):
         bench.store.remove(location)
-    assert [path.name for path in local_path(location).iterdir()] == ["config.json"]
+    assert [path.name for path in local_path(location).iterdir()] == ["repro-config.json"]
 
 
 def test_on_s3_orphans_unfinished_uploads_and_probes_go_and_the_rest_stays(remote):

@@ -13,7 +13,7 @@ def test_an_undeclared_read_stands_in_the_document_and_beside_the_result(bench):
     assert undeclared["environment"][0] == "*"
     mark = json.loads((bench.folder_of("reads") / MANIFEST).read_text())
     assert mark["environment"]["undeclared"] == undeclared
-    assert "not declared: environment: *" in (bench.folder_of("reads") / "log.txt").read_text()
+    assert "not declared: environment: *" in (bench.folder_of("reads") / "repro-log.txt").read_text()
 
 
 def test_hermetic_makes_it_an_error(bench):

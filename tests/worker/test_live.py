@@ -98,7 +98,7 @@ def test_each_attempt_has_a_log_of_its_own(bench):
     follower = Follower(bench.db, lambda: bench.store, None)
     tokens = [entry["token"] for entry in run["history"] if entry["to"] == "running"]
     for number, token in enumerate(tokens, 1):
-        path = bench.folder / "store" / f"a-{token[:8]}" / "log.txt"
+        path = bench.folder / "store" / f"a-{token[:8]}" / "repro-log.txt"
         path.chmod(0o644)
         path.write_text(f"attempt {number}\n")
     assert [follower.attempt(run, number) for number in (1, 2)] == ["attempt 1\n", "attempt 2\n"]
@@ -119,7 +119,7 @@ def test_that_there_is_no_log_is_said_in_a_line(cli, bench, state, message):
 
 
 def test_a_log_that_grows_faster_than_it_is_sent_leaves_a_gap_that_is_shown(bench, tmp_path):
-    log = tmp_path / "log.txt"
+    log = tmp_path / "repro-log.txt"
     cursor = LogCursor(log)
     assert cursor.next() is None
     log.write_bytes(b"a" * 10)
@@ -188,10 +188,10 @@ def test_a_run_on_s3_hands_everything_on_and_keeps_what_a_failure_left(remote):
         "d": "failed",
     }
     kept = bench.get("d")["error"]["log"]
-    assert b"before the end" in bench.store.read(kept.rpartition("/")[0], "log.txt")
+    assert b"before the end" in bench.store.read(kept.rpartition("/")[0], "repro-log.txt")
     assert bench.get("b")["outputs"][0]["location"].startswith(bench.get("a")["location"])
     keys = [stored.key.rpartition("/")[2] for stored in bench.store.contents(bench.get("b")["location"])]
-    assert sorted(keys) == ["config.json", "log.txt", "run.json"]  # not copied
+    assert sorted(keys) == ["repro-config.json", "repro-log.txt", "repro-run.json"]  # not copied
 
 
 def test_two_workers_on_a_machine_fetch_an_input_once(remote):

@@ -72,7 +72,7 @@ def test_of_sixteen_writers_of_one_file_one_wins_and_its_bytes_stay(store):
     def write(number):
         barrier.wait()
         try:
-            store.create(location, "run.json", bytes([number]) * 100_000)
+            store.create(location, "repro-run.json", bytes([number]) * 100_000)
             return number
         except FileExistsError:
             return None
@@ -81,8 +81,8 @@ def test_of_sixteen_writers_of_one_file_one_wins_and_its_bytes_stay(store):
         with ThreadPoolExecutor(16) as threads:
             won = [number for number in threads.map(write, range(16)) if number is not None]
         assert len(won) == 1
-        assert store.read(location, "run.json") == bytes(won) * 100_000
-        assert [stored.key for stored in store.contents(location)] == [f"model-{TOKEN[:8]}/run.json"]
+        assert store.read(location, "repro-run.json") == bytes(won) * 100_000
+        assert [stored.key for stored in store.contents(location)] == [f"model-{TOKEN[:8]}/repro-run.json"]
         store.remove(location)
 
 
@@ -151,21 +151,34 @@ def test_inputs_are_read_only_links(store, tmp_path):
 
 def test_the_marks_of_complete_attempts_are_read(store):
     complete, broken = attempt(store, "a"), attempt(store, "b")
-    store.create(complete, "config.json", b"{}")
-    store.create(complete, "run.json", b'{"name": "a"}')
-    store.create(broken, "config.json", b"{}")
+    store.create(complete, "repro-config.json", b"{}")
+    store.create(complete, "repro-run.json", b'{"name": "a"}')
+    store.create(broken, "repro-config.json", b"{}")
     assert store.attempts() == [complete, broken]
     (mark,) = store.marks(store.attempts())
     assert (mark.location, mark.data) == (complete, b'{"name": "a"}')
     assert mark.written_at > 1.7e9
 
 
+def test_own_files_of_former_names_are_read_and_removed(store):
+    old, new = attempt(store, "a"), attempt(store, "b")
+    for location, config in ((old, "config.json"), (new, "repro-config.json")):
+        for name in (config, "run.json", "log.txt"):  # in the new folder the last two are outputs
+            store.create(location, name, b"{}")
+    assert [mark.location for mark in store.marks(store.attempts())] == [old]
+    assert store.read_own(old, "repro-log.txt") == b"{}"
+    with pytest.raises(FileNotFoundError):
+        store.read_own(new, "repro-log.txt")
+    store.remove(old)
+    assert store.attempts() == [new]
+
+
 def test_a_removed_attempt_is_gone_and_its_neighbour_stays(store):
     one, other = attempt(store, "a"), attempt(store, "a", "fedcba98")
     for location in (one, other):
-        store.create(location, "config.json", b"{}")
+        store.create(location, "repro-config.json", b"{}")
         store.create(location, "deep/x.txt", b"x")
-        store.create(location, "run.json", b"{}")
+        store.create(location, "repro-run.json", b"{}")
     store.remove(one)
     assert store.attempts() == [other]
     assert store.contents(one) == []

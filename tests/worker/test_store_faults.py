@@ -37,12 +37,12 @@ def pushed(store, tmp_path, name, data):
 @pytest.mark.parametrize("fault", ["drop reply", "drop request", "503", "500", "409"])
 def test_a_create_that_was_disturbed_is_done_once(scene, fault):
     store, proxy = scene
-    proxy.next(method="PUT", contains="run.json", fault=fault)
-    store.create(f"{store.url}/{LOCATION}", "run.json", b"whole")
+    proxy.next(method="PUT", contains="repro-run.json", fault=fault)
+    store.create(f"{store.url}/{LOCATION}", "repro-run.json", b"whole")
     assert [strike[0] for strike in proxy.struck] == [fault]
-    assert store.read(f"{store.url}/{LOCATION}", "run.json") == b"whole"
+    assert store.read(f"{store.url}/{LOCATION}", "repro-run.json") == b"whole"
     with pytest.raises(FileExistsError):
-        store.create(f"{store.url}/{LOCATION}", "run.json", b"other")
+        store.create(f"{store.url}/{LOCATION}", "repro-run.json", b"other")
 
 
 @pytest.mark.parametrize("fault", ["drop reply", "drop request", "503"])

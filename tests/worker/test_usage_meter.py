@@ -93,7 +93,7 @@ def test_a_running_run_tells_what_it_uses_and_a_done_one_has_the_sum(bench, tmp_
     assert usage["cards"][0]["memory"] == 12 * MIB
     assert 0 < usage["steps_per_second"] < 40
     assert usage["memory"] >= late["memory"] > 200 * MIB
-    assert json.loads((bench.folder_of("run") / "run.json").read_text())["usage"] == usage
+    assert json.loads((bench.folder_of("run") / "repro-run.json").read_text())["usage"] == usage
     assert not {"telemetry", "usage"} & run["environment"].keys()
 
 

@@ -32,9 +32,14 @@ def test_a_run_ends_done_with_its_folder_complete(bench):
     run = bench.run("first", "write", text="abc")
     folder = bench.folder_of("first")
     assert (run["state"], run["location"], run["metrics"]) == ("done", f"file://{folder}", {"length": 3})
-    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "log.txt", "run.json", "text.txt"]
-    assert json.loads((folder / "config.json").read_text()) == run["config"]
-    assert "said abc" in (folder / "log.txt").read_text()
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "repro-config.json",
+        "repro-log.txt",
+        "repro-run.json",
+        "text.txt",
+    ]
+    assert json.loads((folder / "repro-config.json").read_text()) == run["config"]
+    assert "said abc" in (folder / "repro-log.txt").read_text()
     digest = hashlib.sha256(b"abc").hexdigest()
     assert run["outputs"] == [{"path": "text.txt", "size": 3, "sha256": digest}]
     assert run["params"]["text"] == {"value": "abc", "default": False}
@@ -45,7 +50,7 @@ def test_a_run_ends_done_with_its_folder_complete(bench):
 def test_run_json_tells_what_the_document_tells(bench):
     bench.submit("a", "write")
     run = bench.run("b", "write", source=["a"])
-    manifest = json.loads((bench.folder_of("b") / "run.json").read_text())
+    manifest = json.loads((bench.folder_of("b") / "repro-run.json").read_text())
     for key in ("config", "fingerprint", "outputs", "metrics", "params", "environment", "usage"):
         assert manifest[key] == run[key], key
     assert manifest["name"] == "b"
@@ -88,9 +93,9 @@ def test_a_stage_that_raises_leaves_error_log_and_no_mark(bench):
     assert run["state"] == "failed"
     assert (run["error"]["type"], run["error"]["message"]) == ("ValueError", "what went wrong")
     assert "before the end" in run["error"]["log_tail"]
-    assert run["error"]["log"] == f"file://{bench.folder_of('bad')}/log.txt"
-    assert "before the end" in (bench.folder_of("bad") / "log.txt").read_text()
-    assert not (bench.folder_of("bad") / "run.json").exists()
+    assert run["error"]["log"] == f"file://{bench.folder_of('bad')}/repro-log.txt"
+    assert "before the end" in (bench.folder_of("bad") / "repro-log.txt").read_text()
+    assert not (bench.folder_of("bad") / "repro-run.json").exists()
     assert "lease" not in run
     assert run["attempts"] == 1
 
@@ -256,7 +261,7 @@ def test_more_outputs_than_a_document_may_list_are_read_from_the_manifest(bench,
     monkeypatch.setattr(outputs, "MOST_OUTPUTS", 0)
     run = bench.run("a", "write", text="a")
     assert (run["outputs"], run["outputs_total"]["count"], run["outputs_total"]["size"]) == ([], 1, 1)
-    manifest = (bench.folder_of("a") / "run.json").read_bytes()
+    manifest = (bench.folder_of("a") / "repro-run.json").read_bytes()
     assert run["outputs_total"]["manifest_sha256"] == hashlib.sha256(manifest).hexdigest()
     assert bench.run("b", "write", source=["a"], waiting_for=[])["state"] == "done"
 

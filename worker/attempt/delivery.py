@@ -1,7 +1,7 @@
 """What an attempt leaves in the store: the whole result of a run that ended well, or what a failure left behind.
 
-The order of writes is the promise: outputs and log first, `run.json` last. Whatever dies in between leaves a folder
-without `run.json`, which counts for nothing.
+The order of writes is the promise: outputs and log first, `repro-run.json` last. Whatever dies in between leaves
+a folder without `repro-run.json`, which counts for nothing.
 """
 
 from dataclasses import replace

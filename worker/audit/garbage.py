@@ -30,7 +30,7 @@ from repro.scheduler.queue import audits, lookup
 from repro.scheduler.runs import FINAL, RunDocument, State
 from repro.scheduler.server.connection import Queue
 from repro.stages.errors import ReproError, Unreachable
-from repro.stages.run import MANIFEST
+from repro.stages.run import MANIFEST, own_name
 from repro.worker.audit import store_recovery
 from repro.worker.store import checkpoint_store
 from repro.worker.store.objects import MANY, StoredObject
@@ -96,7 +96,8 @@ class Collector:
             return [dead for location, contents in listed for dead in self._dead_in(location, contents)]
 
     def _dead_in(self, location: str, contents: list[StoredObject]) -> Iterator[Leftover]:
-        done = any(object_.key.endswith(f"/{MANIFEST}") for object_ in contents)
+        inside = {object_.key.partition("/")[2] for object_ in contents}
+        done = own_name(MANIFEST, inside.__contains__) in inside
         why = "a checkpoint of a run that is done" if done else "a checkpoint that newer ones have made useless"
         for place in checkpoint_store.dead(contents, self.store.url, done):
             parts = [object_ for object_ in contents if f"{self.store.url}/{object_.key}".startswith(f"{place}/")]
@@ -188,7 +189,7 @@ class Collector:
         if mark is None:
             return "unfinished attempt", False
         if (_parsed(mark) or {}).get("fingerprint") != document["fingerprint"]:
-            return "run.json is broken or of another computation", True
+            return f"{MANIFEST} is broken or of another computation", True
         return f"complete, but its run is {document['state']} without it", False
 
     def _is_needed(self, location: str, document: RunDocument | None) -> bool:

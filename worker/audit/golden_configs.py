@@ -4,7 +4,7 @@ A folder of them, in a repository, is read by people and by CI:
 
     model.json          the config, and beside it those that it names as its sources
     data/               what relative masks are resolved against, if it is there (else REPRO_DATA)
-    results/model/      `run.json` of the run that was recorded, and its small outputs, for other hardware
+    results/model/      `repro-run.json` of the run that was recorded, and its small outputs, for other hardware
 
 Nothing in it is ever replaced: what a config gave stays what it gave.
 """
@@ -21,7 +21,7 @@ from typing import Any
 
 from repro.stages import config as configs
 from repro.stages.errors import ConfigError
-from repro.stages.run import MANIFEST
+from repro.stages.run import MANIFEST, own_file
 from repro.stages.running.standalone import Options, run_alone
 from repro.worker.audit import result_comparison
 from repro.worker.audit.result_comparison import HARDWARE, READERS, Finding, Level, Tolerance, compare_files
@@ -67,7 +67,7 @@ def add(folder: Path, paths: Sequence[Path], root: Path) -> list[str]:
             if output["size"] <= SMALL and path.suffix.lower() in READERS:
                 (kept / output["path"]).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, kept / output["path"])
-        shutil.copyfile(made / MANIFEST, kept / MANIFEST)
+        shutil.copyfile(own_file(made, MANIFEST), kept / MANIFEST)
         added.append(name)
     return added
 
@@ -78,7 +78,7 @@ def check(folder: Path, names: Sequence[str], root: Path, within: Tolerance) -> 
     Raises:
         ConfigError: there is none of that name.
     """
-    known = sorted(path.parent.name for path in (folder / RESULTS).glob(f"*/{MANIFEST}"))
+    known = sorted(kept.name for kept in (folder / RESULTS).glob("*") if own_file(kept, MANIFEST).is_file())
     if missing := [name for name in names or ["*"] if name not in known and (names or not known)]:
         raise ConfigError(f"{folder / RESULTS}: no golden config {', '.join(missing)}; repro golden add makes one")
     for name in _sources_first(folder, names or known):
@@ -92,7 +92,7 @@ def check(folder: Path, names: Sequence[str], root: Path, within: Tolerance) -> 
 
 
 def _compare(name: str, kept: Path, made: Path, within: Tolerance) -> Checked:
-    then, now = (json.loads((place / MANIFEST).read_bytes()) for place in (kept, made))
+    then, now = (json.loads(own_file(place, MANIFEST).read_bytes()) for place in (kept, made))
     before, after = ({o["path"]: o["sha256"] for o in side["outputs"]} for side in (then, now))
     same_hardware = all(then["environment"].get(key) == now["environment"].get(key) for key in HARDWARE)
     findings, unknown = [], []
@@ -112,7 +112,7 @@ def _compare(name: str, kept: Path, made: Path, within: Tolerance) -> Checked:
 
 def _run(folder: Path, name: str, root: Path) -> Path:
     """Run one config alone; one that ran already below this root is left."""
-    if (root / name / MANIFEST).exists():
+    if own_file(root / name, MANIFEST).exists():
         return root / name
     path = folder / f"{name}.json"
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # progress, and what the stage prints
@@ -144,7 +144,7 @@ def _sources_first(folder: Path, names: Sequence[str]) -> list[str]:
 
 
 def _outputs(made: Path) -> list[dict[str, Any]]:
-    outputs: list[dict[str, Any]] = json.loads((made / MANIFEST).read_bytes())["outputs"]
+    outputs: list[dict[str, Any]] = json.loads(own_file(made, MANIFEST).read_bytes())["outputs"]
     return outputs
 
 

@@ -1,4 +1,4 @@
-"""Run documents from the store alone: every complete attempt's `run.json` gives its done run back.
+"""Run documents from the store alone: every complete attempt's `repro-run.json` gives its done run back.
 
 What a run computed comes from the manifest; what only the queue knew (priority, tags, who submitted it, its
 history) is lost with the queue. Where two complete attempts of one name are the same computation, one is taken
@@ -100,7 +100,7 @@ def _read(mark: Mark) -> Complete:
 
 
 def _manifest(location: str, mark: bytes) -> dict[str, Any]:
-    """What `run.json` says, checked for all that a document needs.
+    """What `repro-run.json` says, checked for all that a document needs.
 
     Raises:
         ReproError: it is broken.
@@ -147,7 +147,7 @@ def _settle(
 
 
 def _is_sound(store: Store, ready: Plan, attempt: Complete, checksums: bool) -> bool:
-    outputs = _manifest(attempt.location, store.read(attempt.location, MANIFEST))["outputs"]
+    outputs = _manifest(attempt.location, store.read_own(attempt.location, MANIFEST))["outputs"]
     try:
         store.check_outputs(outputs, attempt.location, checksums)
     except (StageError, OSError) as error:
@@ -167,7 +167,7 @@ def _sources_first(attempts: Sequence[Complete]) -> list[Complete]:
 
 def _document(store: Store, attempt: Complete) -> RunDocument:
     """The run's document as it was, as far as it describes the result."""
-    mark = store.read(attempt.location, MANIFEST)
+    mark = store.read_own(attempt.location, MANIFEST)
     manifest = _manifest(attempt.location, mark)
     config, params = manifest["config"], manifest["params"]
     unread = sorted(config.keys() - params.keys() - configs.RESERVED.keys())

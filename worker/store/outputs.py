@@ -15,7 +15,7 @@ MOST_OUTPUTS = 1000  # entries in a document; the manifest always has all
 def outputs_of(store: Store, run: RunDocument) -> list[dict[str, Any]]:
     """All outputs of a done run: from its manifest, where its document holds only some of them or none."""
     if "outputs_total" in run or "outputs" not in run:
-        return list(json.loads(store.read(run["location"], MANIFEST))["outputs"])
+        return list(json.loads(store.read_own(run["location"], MANIFEST))["outputs"])
     return list(run["outputs"])
 
 

@@ -2,14 +2,14 @@
 
 What each operation guarantees on each kind of store stands in `objects`. For all of them: nothing is ever
 replaced, and what is read is what was recorded, checked by its SHA-256. Not guaranteed: that the folder of an
-attempt that died is whole. Only `run.json`, written last, says that.
+attempt that died is whole. Only `repro-run.json`, written last, says that.
 """
 
 import contextlib
 import re
 import secrets
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from repro.scheduler.runs import RERUN
 from repro.stages import files
 from repro.stages.errors import StageError, Unreachable
-from repro.stages.run import MANIFEST
+from repro.stages.run import MANIFEST, own_name
 from repro.worker.store.cache import Cache
 from repro.worker.store.concurrently import each
 from repro.worker.store.objects import MANY, Objects, StoredObject, open_objects
@@ -38,7 +38,7 @@ Output = dict[str, Any]  # path, size, sha256 and, for what was passed on, locat
 
 @dataclass(frozen=True)
 class Mark:
-    """A complete attempt's `run.json`: its bytes, and when it was written, in seconds since 1970."""
+    """A complete attempt's `repro-run.json`: its bytes, and when it was written, in seconds since 1970."""
 
     location: str
     data: bytes
@@ -131,11 +131,21 @@ class Store:
         return self.objects.read(self._key(location, name))
 
     def mark(self, location: str) -> Mark | None:
-        """An attempt's `run.json`, None if it is not complete."""
-        for stored in self.contents(location):
-            if stored.key == self._key(location, MANIFEST):
-                return Mark(location, self.read(location, MANIFEST), stored.modified)
-        return None
+        """An attempt's `repro-run.json`, None if it is not complete."""
+        contents = {stored.key: stored for stored in self.contents(location)}
+        key = self._mark_key(location, contents)
+        return Mark(location, self.objects.read(key), contents[key].modified) if key in contents else None
+
+    def read_own(self, location: str, name: str) -> bytes:
+        """One of the files that an attempt's folder has of its own, under its name of today or of former times."""
+        try:
+            return self.read(location, name)
+        except FileNotFoundError:
+            there = {stored.key for stored in self.contents(location)}
+            found = own_name(name, lambda other: self._key(location, other) in there)
+            if found == name:
+                raise
+            return self.read(location, found)
 
     def marks(self, locations: Sequence[str]) -> Iterator[Mark | OSError]:
         """The marks of those that are complete, read concurrently; an error in place of one that can't be read."""
@@ -165,7 +175,7 @@ class Store:
 
     def remove(self, location: str) -> None:
         """Remove an attempt's folder; its mark first, so that what a crash leaves never looks complete."""
-        self.objects.remove(self._key(location, MANIFEST))
+        self.objects.remove(self._mark_key(location, {stored.key for stored in self.contents(location)}))
         self.objects.remove_folder(self._key(location))
 
     def probe(self) -> bool:
@@ -234,6 +244,10 @@ class Store:
     def _place(self, output: Output, location: str) -> str:
         """The URL of an output: what was passed on lies where its ancestor put it."""
         return str(output.get("location") or f"{location}/{output['path']}")
+
+    def _mark_key(self, location: str, keys: Container[str]) -> str:
+        """The key that an attempt's mark has, or would have, among these of its folder."""
+        return self._key(location, own_name(MANIFEST, lambda name: self._key(location, name) in keys))
 
     def _key(self, location: str, name: str = "") -> str:
         if not location.startswith(f"{self.url}/"):

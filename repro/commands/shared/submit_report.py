@@ -27,7 +27,7 @@ def _note_changes(stages: set[str]) -> None:
     if changed := [package for package in packages if provenance.code(package).get("dirty")]:
         click.echo(
             f"note: {', '.join(changed)} has changes that are not committed. No result hangs on what git knows of the "
-            "code; but who reads one back next year finds these changes only in the code.diff beside it",
+            "code; but who reads one back next year finds these changes only in the repro-code.diff beside it",
             err=True,
         )
 
