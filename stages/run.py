@@ -55,6 +55,7 @@ class Run:
         hermetic: whether a read of what is not declared is an error; else it is recorded.
         checkpoints: where its checkpoints are kept; None where there are none.
         rank, ranks: which of how many equal processes this is (`repro.stages.running.ranks`); rank 0 alone writes.
+        ending: what a process has to do at its end, before anybody looks at what the stage has left.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Run:
     checkpoints: "Checkpoints | None" = None
     rank: int = 0
     ranks: int = 1
+    ending: Callable[[], None] = lambda: None
 
     @property
     def source(self) -> Path:

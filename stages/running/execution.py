@@ -50,6 +50,7 @@ def _compute(run: Run, stage: registry.Stage) -> Result:
     try:
         with audit_hook.watched(run, stage) as watch:
             metrics = _checked(stage(run) or {})
+            run.ending()
     finally:
         if run.checkpoints is not None:
             run.checkpoints.close()

@@ -1,5 +1,7 @@
 """A run without a queue that was killed, taken up again in its own folder."""
 
+import fcntl
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +15,30 @@ CHECKPOINTS = ".checkpoints"  # in the root; no run is called so
 def checkpoints_of(root: Path, name: str) -> Path:
     """Where the checkpoints of a run lie: beside its folder, for they are no results."""
     return root / CHECKPOINTS / name
+
+
+def hold(folder: Path) -> int | None:
+    """Keep others from taking up a run while this process, or one that it has forked, is at it.
+
+    Returns:
+        An open file that holds it; None where there is no run, or the file system knows no locks.
+
+    Raises:
+        ConfigError: somebody is at it.
+    """
+    try:
+        handle = os.open(own_file(folder, CONFIG), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ConfigError(f"{folder}: its run is still under way; nothing was changed; wait for it or end it") from None
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def make_way(folder: Path, config: configs.Config) -> bool:

@@ -6,17 +6,18 @@ stage.
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from repro.stages import config as configs
 from repro.stages import files
-from repro.stages.errors import ConfigError
+from repro.stages.errors import ConfigError, StageError
 from repro.stages.params import Params
 from repro.stages.run import CONFIG, DIFF, MANIFEST, Run, own_file
-from repro.stages.running import manifest, resume, terminal_report
+from repro.stages.running import ending, manifest, resume, terminal_report
 from repro.stages.running.checkpoints import Checkpoints
+from repro.stages.running.collecting import Collector
 from repro.stages.running.environment import asked_for, common_environment, start_again_in
 from repro.stages.running.execution import execute
 from repro.stages.source import provenance, registry
@@ -67,18 +68,29 @@ def start(path: Path, options: Options, stage: str | None = None) -> Path:
     if config.get("gpus", 0):  # the cards that this process may see
         granted |= asked_for(("CUDA_VISIBLE_DEVICES",), os.environ)
     start_again_in(common_environment(os.environ) | granted)
-    return _run(path, config, options)
+    ending.adopt_orphans()
+    return _run(path, config, options, _end)
 
 
-def _run(path: Path, config: configs.Config, options: Options) -> Path:
+def _end() -> None:
+    """What a process does at its end, now: its folder is looked at next."""
+    ending.finish()
+    ending.kill_children()  # what the stage has left running must not write any more
+
+
+def _run(
+    path: Path, config: configs.Config, options: Options, end: Callable[[], None] = ending.flush_open_files
+) -> Path:
     """The steps that follow the merge."""
     name = configs.check_name(options.name or path.stem, str(path))
     root = options.root
     inputs = {source: root / source for source in configs.sources(config)}
     digest = manifest.fingerprint_of(config, inputs)
     folder, kept = root / name, resume.checkpoints_of(root, name)
+    held = resume.hold(folder) if options.resume else None
     if not (options.resume and resume.make_way(folder, config)):
         _make_folder(folder, config)
+        held = resume.hold(folder)
         shutil.rmtree(kept, ignore_errors=True)  # of a folder that somebody has removed
     package = registry.package(str(config["stage"]))
     run = Run(
@@ -90,8 +102,10 @@ def _run(path: Path, config: configs.Config, options: Options) -> Path:
         options.hermetic,
         terminal_report.progress,
         checkpoints=Checkpoints(kept.resolve(), digest, package),
+        ending=end,
     )
     result = execute(run)
+    _collect(run, config)
     result.environment.update(provenance.code(package))
     terminal_report.warn(result)
     of_sources = {source: {"fingerprint": manifest.fingerprint_of_folder(f)} for source, f in inputs.items()}
@@ -100,7 +114,18 @@ def _run(path: Path, config: configs.Config, options: Options) -> Path:
         files.create(folder / DIFF, provenance.diff(package))
     files.create(folder / MANIFEST, document)
     shutil.rmtree(kept, ignore_errors=True)
+    if held is not None:
+        os.close(held)
     return folder
+
+
+def _collect(run: Run, config: configs.Config) -> None:
+    collector = Collector(run.out, run.inputs, run.links, own=(CONFIG,))
+    collector.collect()
+    if not (run.out / CONFIG).is_file() or (run.out / CONFIG).read_bytes() != configs.pretty(config):
+        raise StageError(f"{CONFIG}: the stage has changed or removed the run's own copy of its config")
+    for folder in collector.empty:
+        terminal_report.note(f"not kept by a store: {folder}/ is empty")
 
 
 def _merged(path: Path, options: Options, stage: str | None) -> configs.Config:

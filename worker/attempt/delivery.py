@@ -10,12 +10,14 @@ from typing import Any
 
 from repro.scheduler.server.connection import Document
 from repro.stages import files
-from repro.stages.errors import Unreachable
-from repro.stages.run import DIFF, LOG, MANIFEST, OWN_FILES
+from repro.stages.errors import StageError, Unreachable
+from repro.stages.run import DIFF, LOG, MANIFEST
 from repro.stages.running import manifest
+from repro.stages.running.collecting import Collector, is_portable
 from repro.stages.running.execution import Result
 from repro.stages.source import provenance, registry
 from repro.worker.attempt.attempt import Attempt
+from repro.worker.attempt.faults import outcome_of_error
 from repro.worker.attempt.outcome import Done, Failed, MachineFault, Outcome
 from repro.worker.attempt.workspace import Workspace
 from repro.worker.live.log_cursor import tail
@@ -23,11 +25,15 @@ from repro.worker.store.outputs import bounded, outputs_of
 from repro.worker.store.store import Store
 
 
-def deliver(store: Store, attempt: Attempt, workspace: Workspace, result: Result) -> Done:
-    """Outputs, log, and at last the mark of a complete folder."""
+def deliver(store: Store, attempt: Attempt, workspace: Workspace, result: Result) -> Outcome:
+    """Outputs, log, and at last the mark of a complete folder; a failure if there is what can't be an output."""
+    try:
+        own = _own_outputs(attempt, workspace, result)
+    except StageError as error:
+        return keep_failed(store, outcome_of_error(error, attempt), workspace)
     package = registry.package(attempt.run["stage"])
     result.environment.update(provenance.code(package))
-    outputs = _push_outputs(store, attempt, workspace, result)
+    outputs = _push_outputs(store, attempt, workspace, result, own)
     store.push(workspace.location, workspace.folder, [LOG])
     if result.environment.get("dirty"):
         store.create(workspace.location, DIFF, provenance.diff(package))
@@ -41,7 +47,7 @@ def deliver(store: Store, attempt: Attempt, workspace: Workspace, result: Result
 
 def keep_failed(store: Store, failure: Outcome, workspace: Workspace) -> Outcome:
     """Push what a failed attempt has left to its folder, for people to read; that this fails too changes nothing."""
-    own = [name for name in files.below(workspace.out) if not _is_passed_on(workspace.out / name)]
+    own = [name for name in files.below(workspace.out) if is_portable(name) and not _is_passed_on(workspace.out / name)]
     try:
         store.push(workspace.location, workspace.folder, [LOG])
         store.push(workspace.location, workspace.out, own)
@@ -50,8 +56,23 @@ def keep_failed(store: Store, failure: Outcome, workspace: Workspace) -> Outcome
     return _with_log(failure, workspace.log, f"{workspace.location}/{LOG}")
 
 
-def _push_outputs(store: Store, attempt: Attempt, workspace: Workspace, result: Result) -> list[dict[str, Any]]:
-    own = set(files.below(workspace.out)) - {*OWN_FILES, *result.links}
+def _own_outputs(attempt: Attempt, workspace: Workspace, result: Result) -> list[str]:
+    """What the stage has made itself; what it has passed on is in `result.links` afterwards.
+
+    Raises:
+        StageError: something in its folder can't be an output.
+    """
+    inputs = {name: workspace.input(name) for name in attempt.run["sources"]}
+    collector = Collector(workspace.out, inputs, result.links)
+    names = collector.collect()
+    for folder in collector.empty:
+        workspace.append_to_log(f"not kept: {folder}/ is empty")
+    return [name for name in names if name not in result.links]
+
+
+def _push_outputs(
+    store: Store, attempt: Attempt, workspace: Workspace, result: Result, own: list[str]
+) -> list[dict[str, Any]]:
     pushed = store.push(workspace.location, workspace.out, own)
     return sorted(pushed + _passed_on(store, attempt, result), key=lambda output: str(output["path"]))
 

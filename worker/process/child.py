@@ -33,14 +33,14 @@ def main(message: bytes, report: int, log: int, parent: int, code_as_of: Mapping
         forget_what_changed("repro.stages", code_as_of)
         code = _run(request, report)
     except BaseException:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):
             traceback.print_exc()
     finally:
-        with contextlib.suppress(OSError):  # the log may lie on a full disk; its end is no reason to fail
-            sys.stdout.flush()
-            sys.stderr.flush()
-        # No exit handlers: those that are registered belong to the fork server.
-        os._exit(code)
+        # The log may lie on a full disk, or the stage have closed it: the end of a run is no reason to fail.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(code)  # what a process does at its end has been done: see `ending`
 
 
 def _settle_in(log: int, parent: int) -> None:
@@ -87,6 +87,7 @@ def _run(request: dict[str, Any], report: int) -> int:
     from repro.stages.errors import Stopped, describe
     from repro.stages.params import Params
     from repro.stages.run import Run
+    from repro.stages.running import ending
     from repro.stages.running.checkpoints import Checkpoints
     from repro.stages.running.execution import execute
     from repro.stages.source import project, registry
@@ -95,6 +96,8 @@ def _run(request: dict[str, Any], report: int) -> int:
         _write_line(report, {"checkpoint": step})
 
     project.use(request["project"])
+    ending.forget_inherited()
+    ending.adopt_orphans()
 
     run = Run(
         name=request["name"],
@@ -103,6 +106,7 @@ def _run(request: dict[str, Any], report: int) -> int:
         out=Path(request["out"]),
         data=request["data"],
         hermetic=request["hermetic"],
+        ending=ending.finish,
         report=_ProgressReport(report),
         checkpoints=Checkpoints(
             Path(request["checkpoints"]), request["fingerprint"], registry.package(request["config"]["stage"]), saved
@@ -113,20 +117,24 @@ def _run(request: dict[str, Any], report: int) -> int:
     except Stopped as stopped:
         print(stopped)
         _write_line(report, {"stopped": stopped.step})
+        ending.flush_open_files()
     except BaseException as error:  # sys.exit() in a stage is no way to end it well
         _write_line(report, {"error": describe(error)})  # before the log, which may lie on a full disk
-        traceback.print_exc()
+        with contextlib.suppress(Exception):  # an error may be one that can't be shown, and the log be closed
+            traceback.print_exc()
+        ending.finish()
         return 1
     return 0
 
 
 def _write_result(result: "Result", report: int) -> None:
-    """To the log what a user should notice, to the worker all of it."""
-    if result.unread:
-        print(f"never read: {', '.join(result.unread)}")
-    for kind, names in result.environment.get("undeclared", {}).items():
-        print(f"not declared: {kind}: {', '.join(names)}")
+    """To the worker all of it, to the log what a user should notice."""
     _write_line(report, {"result": vars(result)})
+    with contextlib.suppress(Exception):  # the stage may have closed or replaced it
+        if result.unread:
+            print(f"never read: {', '.join(result.unread)}")
+        for kind, names in result.environment.get("undeclared", {}).items():
+            print(f"not declared: {kind}: {', '.join(names)}")
 
 
 class _ProgressReport:

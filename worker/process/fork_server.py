@@ -19,6 +19,7 @@ import socket
 import sys
 from pathlib import Path
 
+from repro.stages.running import ending
 from repro.worker.process import child
 
 HUGE = 2 << 20  # bytes of a huge page
@@ -32,6 +33,7 @@ LIBRARIES = (
 OURS = (  # what a child calls: each would be imported anew in every one
     "repro.stages.running.execution",
     "repro.stages.running.checkpoints",
+    "repro.stages.running.ending",
     "repro.stages.running.manifest",
     "repro.stages.run",
 )
@@ -85,6 +87,7 @@ def _collapse() -> None:
 
 def _serve(requests: socket.socket, code_as_of: dict[Path, int]) -> None:
     children: dict[int, int] = {}  # process id -> the write end of its report
+    ending.adopt_orphans()  # of children that have died; a living one adopts its own
     started = 0
     ended_read, ended_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(ended_write, warn_on_full_buffer=False)
@@ -107,6 +110,7 @@ def _serve(requests: socket.socket, code_as_of: dict[Path, int]) -> None:
             else:
                 for pid in children:
                     _kill_group(pid)
+                ending.kill_children()
                 return
 
 
@@ -136,7 +140,10 @@ def _reap(children: dict[int, int]) -> None:
         pid, status, used = os.wait4(-1, os.WNOHANG)
         if pid == 0:
             return
-        _kill_group(pid)  # what the stage itself started must not outlive it
+        if pid not in children:
+            continue  # an orphan
+        _kill_group(pid)  # what the stage itself started must not outlive it, in a session of its own neither
+        ending.kill_children(kept=children.keys() - {pid})
         report = children.pop(pid)
         peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # bytes, of it and what it waited for
         _write_line(report, {"exit": os.waitstatus_to_exitcode(status), "peak": peak})
