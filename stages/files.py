@@ -40,7 +40,7 @@ def publish(written: Path, path: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        _copy(written, path)
+        copy(written, path)
     sync(path.parent)
 
 
@@ -72,7 +72,8 @@ def below(folder: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 
-def _copy(written: Path, path: Path) -> None:
+def copy(written: Path, path: Path) -> None:
+    """Create a read-only file with the bytes of another, whole or not at all."""
     beside = path.with_name(f".{secrets.token_hex(8)}")
     try:
         with written.open("rb") as source, beside.open("xb") as target:

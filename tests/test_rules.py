@@ -99,6 +99,7 @@ REMOVES = ("unlink", "remove", "rmtree", "rmdir", "replace", "truncate")
 MAY_REMOVE = {
     "files.py": "its own unfinished copy beside a name",
     "running/checkpoint_files.py": "checkpoints, which are no results",
+    "running/collecting.py": "a link, in whose place it puts the bytes, before the run has ended",
     "running/standalone.py": "the checkpoints of a run that has ended, or whose folder is gone",
     "running/resume.py": "the files of an attempt that did not end",
 }

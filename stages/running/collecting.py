@@ -6,7 +6,6 @@ was passed on from an input, so that whoever reads it later needs no rule. Nothi
 
 import os
 import re
-import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -157,14 +156,16 @@ class Collector:
         """Put a copy of a file's bytes in place of a link to it, symbolic or hard."""
         beside = path.with_name(f".{os.urandom(8).hex()}")
         try:
-            shutil.copyfile(target, beside)
+            files.copy(target, beside)
             beside.chmod(0o444 | (target.stat().st_mode & 0o111))
-            beside.replace(path)
+            path.unlink()  # the link, not what it leads to
+            path.hardlink_to(beside)
         except OSError as error:
-            beside.unlink(missing_ok=True)
             if error.filename is not None and os.fspath(error.filename) == str(target):
                 raise StageError(f"{self._name(path)}: leads to {_shown(str(target))}: {error.strerror}") from None
             raise
+        finally:
+            beside.unlink(missing_ok=True)
 
     def _origin(self, status: os.stat_result) -> tuple[str, str] | None:
         """The input's file that a file is, under whatever name."""

@@ -43,23 +43,31 @@ def finish() -> None:
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     flush_open_files()
+    _close_wrappers()
+    flush_open_files()
 
 
 def flush_open_files() -> None:
-    """Write out what open files hold back: those of Python, wrappers like gzip's first, and those of C."""
+    """Write out what open files hold back, of Python and of C. None is closed: the process may go on."""
     gc.collect()  # a file that only a circle of objects holds is closed by this
-    still_open = [thing for thing in gc.get_objects() if issubclass(type(thing), io.IOBase)]
-    plain = [thing for thing in still_open if type(thing).__module__ in ("_io", "io")]
-    texts = [thing for thing in plain if isinstance(thing, io.TextIOBase)]
-    wrappers = [thing for thing in still_open if type(thing).__module__ not in ("_io", "io")]
-    # From the outside in: text goes to its buffer, a buffer to a wrapper like gzip's, and that to a buffer again.
-    for things, call in ((texts, "flush"), (plain, "flush"), (wrappers, "close"), (plain, "flush")):
-        for thing in things:
-            with contextlib.suppress(
-                Exception
-            ):  # closed already, or its descriptor is gone: Python says nothing either
-                getattr(thing, call)()
+    still_open = _still_open()
+    # From the outside in: what text goes to is a buffer's.
+    for thing in (*(one for one in still_open if isinstance(one, io.TextIOBase)), *still_open):
+        with contextlib.suppress(Exception):  # closed already, or its descriptor is gone: Python says nothing either
+            thing.flush()
     _libc.fflush(None)
+
+
+def _close_wrappers() -> None:
+    """Close files that are written in Python, such as gzip's, which have an end to write."""
+    for thing in _still_open():
+        if type(thing).__module__ not in ("_io", "io"):
+            with contextlib.suppress(Exception):
+                thing.close()
+
+
+def _still_open() -> list[io.IOBase]:
+    return [thing for thing in gc.get_objects() if issubclass(type(thing), io.IOBase)]
 
 
 def adopt_orphans() -> None:

@@ -67,7 +67,8 @@ def start(path: Path, options: Options, stage: str | None = None) -> Path:
     granted = asked_for((*registry.environment(str(config["stage"])), "REPRO_DATA"), os.environ)
     if config.get("gpus", 0):  # the cards that this process may see
         granted |= asked_for(("CUDA_VISIBLE_DEVICES",), os.environ)
-    start_again_in(common_environment(os.environ) | granted)
+    if not start_again_in(common_environment(os.environ) | granted):
+        return _run(path, config, options)
     ending.adopt_orphans()
     return _run(path, config, options, _end)
 

@@ -60,7 +60,7 @@ def alone(folder, name, config):
             os.dup2(handle, 1)
             sys.stdout = sys.stderr = os.fdopen(os.dup2(handle, 2), "w", buffering=1)
             ending.forget_inherited()
-            standalone.start_again_in = lambda environment: None
+            standalone.start_again_in = lambda environment: True
             options = standalone.Options(root=folder / "runs")
             os._exit(terminal_report.exit_code(lambda: standalone.start(folder / f"{name}.json", options)))
         finally:
