@@ -67,6 +67,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def executable(path: Path) -> dict[str, bool]:
+    """What an output's entry says of a program; nothing of any other file."""
+    return {"executable": True} if path.stat().st_mode & 0o100 else {}
+
+
 def below(folder: Path) -> list[str]:
     """Every file below a folder, as sorted relative POSIX paths."""
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())

@@ -132,6 +132,15 @@ def links_oddly(run):
     (run.out / "b.txt").symlink_to(run.source / "text.txt")
 
 
+def makes_a_program(run):
+    (run.out / "go.sh").write_text("#!/bin/sh\necho gone")
+    (run.out / "go.sh").chmod(0o755)
+
+
+def runs_the_program(run):
+    (run.out / "said.txt").write_bytes(subprocess.check_output([run.source / "go.sh"]))
+
+
 def has_many(run):
     for number in range(200):
         (run.out / f"{number}.txt").touch()
@@ -159,7 +168,7 @@ CASES = {
     leaves_a_session: {"endless.txt": None},
     has_many: {f"{number}.txt": b"" for number in range(200)},
 }
-STAGES = (*CASES, ends_by_itself, signals_itself, links_oddly)
+STAGES = (*CASES, ends_by_itself, signals_itself, links_oddly, makes_a_program, runs_the_program)
 
 
 def install(folder):

@@ -16,6 +16,7 @@ def describe(folder: Path, skip: tuple[str, ...] = OWN_FILES) -> list[dict[str, 
     """`{path, size, sha256}` of every result file of a folder, sorted by path."""
     return [
         {"path": name, "size": (folder / name).stat().st_size, "sha256": files.sha256(folder / name)}
+        | files.executable(folder / name)
         for name in files.below(folder)
         if name not in skip
     ]

@@ -10,8 +10,10 @@ import sys
 import pytest
 import torch  # noqa: F401 - once here, and not in every fork
 
-from repro.stages.run import MANIFEST, OWN_FILES
-from repro.stages.running import ending, standalone, terminal_report
+from repro.stages.errors import ConfigError
+from repro.stages.params import Params
+from repro.stages.run import CONFIG, MANIFEST, OWN_FILES
+from repro.stages.running import determinism, ending, resume, standalone, terminal_report
 from repro.stages.source import registry
 from repro.worker.process.fork_client import ForkServer
 from tests import odd
@@ -103,6 +105,7 @@ def test_odd_stages_on_the_queue(queue, outside):
 
 
 def test_odd_stages_alone(toy_path, odd_server, outside, tmp_path):
+    determinism.apply(Params({}))  # what it imports is imported once, and not in every fork
     for stage, wanted in odd.CASES.items():
         code, said = alone(tmp_path, stage.__name__, config_of(stage, outside))
         folder = tmp_path / "runs" / stage.__name__
@@ -123,3 +126,29 @@ def test_what_a_link_leads_to_in_an_input_is_passed_on(queue):
     location = queue.get("data")["location"] + "/text.txt"
     outputs = queue.get("odd")["outputs"]
     assert [(o["path"], o["location"]) for o in outputs] == [("a.txt", location), ("b.txt", location)]
+
+
+def test_a_program_stays_one(queue):
+    queue.submit("made", "makes_a_program")
+    queue.submit("used", "runs_the_program", source=["made"])
+    queue.work()
+    assert [output["executable"] for output in queue.get("made")["outputs"]] == [True]
+    assert (queue.folder_of("used") / "said.txt").read_text() == "gone\n"
+
+
+@pytest.mark.parametrize(("stage", "said"), [("ends_by_itself", "left with code 3"), ("signals_itself", "SIGUSR1")])
+def test_a_process_that_ends_oddly_is_told(queue, stage, said):
+    queue.submit(stage, stage)
+    worker = queue.worker(max_runs=1)
+    worker.run()
+    assert said in str(worker.console.outcomes[stage])
+
+
+def test_a_run_under_way_is_not_resumed_by_another(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / CONFIG).write_text("{}")
+    held = resume.hold(tmp_path / "model")
+    with pytest.raises(ConfigError, match="still under way"):
+        resume.hold(tmp_path / "model")
+    os.close(held)
+    os.close(resume.hold(tmp_path / "model"))

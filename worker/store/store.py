@@ -76,9 +76,10 @@ class Store:
         """Create these files of a folder under the same relative names; returns what was written, by path."""
 
         def push_one(name: str, size: int) -> Output:
+            executable = files.executable(folder / name)  # asked first: a store may make the file read-only
             sha256 = self.objects.upload(self._key(location, name), folder / name)
             self._note_own(f"{location}/{name}", sha256)
-            return {"path": name, "size": size, "sha256": sha256}
+            return {"path": name, "size": size, "sha256": sha256} | executable
 
         return each([(name, (folder / name).stat().st_size) for name in sorted(names)], push_one)
 
@@ -92,6 +93,12 @@ class Store:
         for parent in sorted({(folder / output["path"]).parent for output in outputs}):
             parent.mkdir(parents=True, exist_ok=True)
 
+        self._lay_all(outputs, location, folder)
+        for output in outputs:
+            if output.get("executable"):
+                _make_executable(folder / output["path"])
+
+    def _lay_all(self, outputs: Sequence[Output], location: str, folder: Path) -> None:
         if not self.is_remote:
             each(_sized(outputs), lambda output, _: self._lay_local(output, location, folder))
             return
@@ -253,6 +260,16 @@ class Store:
         if not location.startswith(f"{self.url}/"):
             raise StageError(f"{location} does not lie in the store {self.url}")
         return location.removeprefix(f"{self.url}/") + (f"/{name}" if name else "")
+
+
+def _make_executable(link: Path) -> None:
+    """Put a copy in place of a link: a file's mode is that of all its names, and the store's has none to execute."""
+    target = link.resolve()
+    copied = link.with_name(f".{secrets.token_hex(8)}")
+    files.copy(target, copied)
+    copied.chmod(0o555)
+    link.unlink()
+    copied.rename(link)
 
 
 def _compare(place: str, output: Output, size: int, sha256: str) -> None:
