@@ -1,13 +1,17 @@
 """What a stage is handed."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from repro.stages import files
+from repro.stages.curve import CurveRecorder
 from repro.stages.errors import StageError
+from repro.stages.own_files import CHECKPOINTS, OWN_FILES
 from repro.stages.params import Params
+from repro.stages.plain import clean, number, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,31 +19,10 @@ if TYPE_CHECKING:
     from repro.stages.running.checkpoint_files import Checkpoint
     from repro.stages.running.checkpoints import Checkpoints
 
-# The run's own files. No library chooses these names, so that "config.json" or "log.txt" are the stage's own outputs.
-CONFIG, MANIFEST, LOG, CURVES = "repro-config.json", "repro-run.json", "repro-log.txt", "repro-curves.csv"
-DIFF = "repro-code.diff"  # what was not committed; only there if something was not
-OWN_FOLDER = "repro-checkpoints"  # beside them in the store, while a run may be taken up again
-OWN_FILES = (CONFIG, MANIFEST, LOG, CURVES, DIFF)
-FORMER = {CONFIG: "config.json", MANIFEST: "run.json", LOG: "log.txt", DIFF: "code.diff"}  # in older folders
-
-Metrics = dict[str, int | float]
-Report = Callable[[int, int, Metrics], None]
-
-
-def own_name(name: str, is_there: Callable[[str], bool]) -> str:
-    """What one of a run's own files is called in a folder: `name`, or in a folder of former times its former name.
-
-    Where the config or the manifest has its name of today, a file of a former name is an output of the stage.
-    """
-    former = FORMER.get(name)
-    if former is None or is_there(name) or is_there(CONFIG) or is_there(MANIFEST) or not is_there(former):
-        return name
-    return former
-
-
-def own_file(folder: Path, name: str) -> Path:
-    """The path of one of a run's own files in its folder, of today or of former times; it need not be there."""
-    return folder / own_name(name, lambda other: (folder / other).is_file())
+Metrics = dict[str, int | float | bool | str]
+Report = Callable[[int, int | None, Metrics], None]
+T = TypeVar("T")
+LONGEST_NAME, LONGEST_TEXT, MOST_METRICS = 200, 1000, 1000  # characters, characters, figures told at once
 
 
 @dataclass
@@ -54,8 +37,8 @@ class Run:
         data: fsspec URL or folder against which relative masks are resolved.
         hermetic: whether a read of what is not declared is an error; else it is recorded.
         checkpoints: where its checkpoints are kept; None where there are none.
+        curve, curve_file: what `progress` was told, and where it is kept when the stage ends.
         rank, ranks: which of how many equal processes this is (`repro.stages.running.ranks`); rank 0 alone writes.
-        ending: what a process has to do at its end, before anybody looks at what the stage has left.
     """
 
     name: str
@@ -69,7 +52,8 @@ class Run:
     checkpoints: "Checkpoints | None" = None
     rank: int = 0
     ranks: int = 1
-    ending: Callable[[], None] = lambda: None
+    curve: CurveRecorder = field(default_factory=CurveRecorder)
+    curve_file: Path | None = None
 
     @property
     def source(self) -> Path:
@@ -81,6 +65,10 @@ class Run:
         if len(self.inputs) != 1:
             raise StageError(f'"source": this stage takes exactly one, got: {", ".join(self.inputs) or "none"}')
         return next(iter(self.inputs.values()))
+
+    def options(self, kind: type[T]) -> T:
+        """The config as a dataclass of the stage's own (`Params.options`)."""
+        return self.params.options(kind)
 
     def path(self, name: str) -> Path:
         """A new file's path, for libraries that open by name themselves; folders on the way are made.
@@ -111,17 +99,31 @@ class Run:
         Raises:
             StageError: there is no such file in any of the inputs.
         """
-        name = Path(name).as_posix()  # "./a" is "a"
         for source, folder in self.inputs.items():
             if existing.is_relative_to(folder) and ".." not in existing.parts and existing.is_file():
-                files.pass_on(existing.resolve(), self.path(name))
-                self.links[name] = (source, existing.relative_to(folder).as_posix())
+                path = self.path(name)
+                files.pass_on(existing.resolve(), path)
+                self.links[path.relative_to(self.out).as_posix()] = (source, existing.relative_to(folder).as_posix())
                 return
         raise StageError(f"link {name!r}: {existing.name} is no file of any input")
 
-    def progress(self, step: int, total: int, **metrics: float) -> None:
-        """Say how far the run is; cheap enough to be called at every step."""
-        self.report(step, total, metrics)
+    def progress(self, step: int, total: int | None = None, **metrics: float) -> None:
+        """Say how far the run is; cheap enough to be called at every step.
+
+        The figures are kept beside the result, for ever (`repro.stages.curve`).
+
+        Args:
+            step: how many steps are done.
+            total: of how many; None, or what is not finite, where nobody knows.
+            metrics: numbers of Python, NumPy or torch, finite or not, and short texts.
+
+        Raises:
+            StageError: the step is no whole number, or a metric is nothing of these; it names it.
+        """
+        done, of = _whole("step", step), None if _is_unknown(total) else _whole("total", total)
+        figures = plain_metrics(metrics)
+        self.curve.add(done, figures)
+        self.report(done, of, figures)
 
     def resume(self) -> "Checkpoint | None":
         """The newest checkpoint of an earlier attempt; None means to begin from the beginning.
@@ -131,9 +133,9 @@ class Run:
         if self.checkpoints is None:
             return None
         if self.rank:
-            return self.checkpoints.newest(log=lambda line: None)
+            return self.checkpoints.newest(self.curve, log=lambda line: None)
         self.checkpoints.listen()
-        return self.checkpoints.newest()
+        return self.checkpoints.newest(self.curve)
 
     def checkpoint_due(self, step: int, every: int = 0) -> bool:
         """Whether to call `checkpoint` after so many steps: every `every` steps, or with 0 so seldom that it costs
@@ -149,12 +151,57 @@ class Run:
             Stopped: the run was told to stop; let it pass.
         """
         if self.checkpoints is not None and self.rank == 0:
-            self.checkpoints.save(step, tensors, facts or {})
+            self.checkpoints.save(step, tensors, facts or {}, self.curve)
 
     def _inside(self, name: str) -> Path:
         path = Path(name)
-        if path.is_absolute() or ".." in path.parts or path.parts[:1] == (OWN_FOLDER,) or path.as_posix() in OWN_FILES:
+        if path.is_absolute() or ".." in path.parts or path.as_posix() in OWN_FILES or path.parts[:1] == (CHECKPOINTS,):
             raise StageError(
                 f"{name!r} can't be an output: outputs lie in the run's folder, beside its own {OWN_FILES}"
             )
         return self.out / path
+
+
+def plain_metrics(metrics: Mapping[Any, Any]) -> Metrics:
+    """Figures as they are kept and shown: plain numbers, finite or not, and short texts; None becomes NaN.
+
+    Raises:
+        StageError: one is nothing of these, or there are too many; it names it.
+    """
+    if len(metrics) > MOST_METRICS:
+        raise StageError(f"{len(metrics)} metrics at once: at most {MOST_METRICS} are kept; write more into a file")
+    return {_metric_name(name): _metric(name, value) for name, value in metrics.items()}
+
+
+def _metric_name(name: object) -> str:
+    if not isinstance(name, str | int | float):
+        raise StageError(f"a metric is named by a text, got: {shown(name)}")
+    return clean(str(name), LONGEST_NAME)
+
+
+def _metric(name: object, value: object) -> int | float | bool | str:
+    if value is None:
+        return math.nan
+    if isinstance(value, str):
+        return clean(str(value), LONGEST_TEXT)
+    figure = number(value)
+    if figure is None and isinstance(value, int):  # past 64 bits: near enough, as a float
+        figure = math.inf if value.bit_length() > 1023 else float(value)
+    if figure is None:
+        raise StageError(
+            f"metric {shown(name)}: a number or a short text is kept, got a {type(value).__name__}: {shown(value)}; "
+            "write all else into a file of the run"
+        )
+    return figure
+
+
+def _whole(what: str, value: object) -> int:
+    figure = number(value)
+    if figure is None or not math.isfinite(figure) or int(figure) != figure:
+        raise StageError(f"progress: {what} is a whole number within 64 bits, got: {shown(value)}")
+    return int(figure)
+
+
+def _is_unknown(total: object) -> bool:
+    figure = number(total)
+    return total is None or (figure is not None and (not math.isfinite(figure) or figure <= 0))

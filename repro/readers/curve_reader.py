@@ -10,8 +10,9 @@ from repro.scheduler.configs.comparison import Subject, compare
 from repro.scheduler.configs.spelling import spell
 from repro.scheduler.live import curves
 from repro.scheduler.live.curves import FILE, Curve
-from repro.scheduler.runs import RunDocument, State
+from repro.scheduler.runs import FINAL, RunDocument, State
 from repro.stages.errors import StageError, Unreachable
+from repro.stages.own_files import CURVES
 
 if TYPE_CHECKING:
     from repro.worker.store.store import Store
@@ -54,8 +55,9 @@ class Finder:
         if len(missing) == len(subjects):
             raise StageError("; ".join(missing))
         shown = [subject for subject in subjects if chosen[subject.name]]
-        live = any(run["state"] not in (State.DONE, State.FAILED, State.CANCELLED) for run in runs.values())
-        return CurveSet([c for subject in shown for c in chosen[subject.name]], labels(shown), missing, live)
+        live = any(run["state"] not in FINAL for run in runs.values())
+        named = {name: label + _lost(chosen[name]) for name, label in labels(shown).items()}
+        return CurveSet([c for subject in shown for c in chosen[subject.name]], named, missing, live)
 
     def _runs(self, names: Sequence[str]) -> dict[str, RunDocument]:
         from repro.scheduler.queue import lookup
@@ -66,15 +68,26 @@ class Finder:
         """From the folder of a run that is done; else what the last attempt has told."""
         from repro.scheduler.live import points
 
-        if run["state"] == State.DONE:
-            try:
-                return curves.from_csv(run["_id"], self._store().read(run["location"], FILE))
-            except FileNotFoundError:
-                pass  # a stage that tells figures but keeps no such file
-            except OSError as error:
-                raise Unreachable(f"{run['location']}/{FILE} can't be read: {error.strerror}") from error
+        if run["state"] == State.DONE and (found := self._kept(run["_id"], run["location"], (FILE, CURVES))):
+            return found
         tokens = [entry["token"] for entry in run["history"] if entry["to"] == State.RUNNING]
-        return curves.from_points(run["_id"], points.points(self.reader.db, tokens[-1]) if tokens else [], _epochs(run))
+        told = points.points(self.reader.db, tokens[-1]) if tokens else []
+        if found := curves.from_points(run["_id"], told, _epochs(run)):
+            return found
+        if tokens and run["state"] in FINAL:  # what was told live is kept for a week, and what failed has a folder, too
+            return self._kept(run["_id"], self._store().location(run["_id"], tokens[-1]), (CURVES,))
+        return []
+
+    def _kept(self, name: str, location: str, files: Sequence[str]) -> list[Curve]:
+        """From the first of these files that lies in a folder of the store."""
+        for file in files:
+            try:
+                return curves.from_csv(name, self._store().read(location, file), file)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise Unreachable(f"{location}/{file} can't be read: {error.strerror}") from error
+        return []
 
 
 def labels(subjects: Sequence[Subject]) -> dict[str, str]:
@@ -85,7 +98,14 @@ def labels(subjects: Sequence[Subject]) -> dict[str, str]:
 
 
 def _of_folder(name: str, folder: Path) -> list[Curve]:
-    return curves.from_csv(name, (folder / FILE).read_bytes()) if (folder / FILE).exists() else []
+    file = next((file for file in (FILE, CURVES) if (folder / file).exists()), None)
+    return curves.from_csv(name, (folder / file).read_bytes(), file) if file else []
+
+
+def _lost(of_run: Sequence[Curve]) -> str:
+    """Said of a run whose figures did not stay finite: a line that ends looks like one that is only shorter."""
+    lost = [(curve.lost_at, curve.unit) for curve in of_run if curve.lost_at is not None]
+    return f"  (not finite from {min(lost)[1]} {min(lost)[0]:g} on)" if lost else ""
 
 
 def _epochs(run: RunDocument) -> float | None:
@@ -96,7 +116,7 @@ def _epochs(run: RunDocument) -> float | None:
 def _no_curve(name: str, run: RunDocument | None, had: Sequence[Curve]) -> str:
     if had:
         return f"{name} has no such figure; there are: {', '.join(curve.figure for curve in had)}"
-    return f"{name} is {run['state']} and has no curve" if run else f"{name} has no {FILE}"
+    return f"{name} is {run['state']} and has no curve" if run else f"{name} has neither {FILE} nor {CURVES}"
 
 
 def _cut(text: str) -> str:

@@ -36,7 +36,7 @@ def _draw(figure: "Figure", curve_set: CurveSet, log: bool) -> None:
     axes = figure.add_subplot(xlabel=units, ylabel=figures)
     shades = dict(zip(curve_set.labels, colours(len(curve_set.labels)), strict=True))
     labelled = set[str]()
-    for curve in curve_set.curves:
+    for curve in (curve.finite for curve in curve_set.curves):
         label = None if curve.run in labelled else curve_set.labels[curve.run]
         labelled.add(curve.run)
         marker = "o" if len(curve.x) == 1 else None

@@ -33,7 +33,7 @@ def _drawn(curve_set: CurveSet, log: bool, width: int, height: int) -> str:
     figure.clear()
     figure.plot_size(width, height)
     shades = dict(zip(curve_set.labels, colours(len(curve_set.labels)), strict=True))
-    for curve in curve_set.curves:
+    for curve in (curve.finite for curve in curve_set.curves):
         symbol = "•" if curve.of_validation else "braille"
         signal = figure.signal(list(curve.x), list(curve.y), marker=plotext.marker(symbol, _rgb(shades[curve.run])))
         figure.draw(signal.lines(not curve.of_validation))

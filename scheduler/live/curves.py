@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from repro.scheduler.live.points import Point
 from repro.stages.errors import ReproError
+from repro.stages.plain import number
 
 FILE = "losses.csv"
 
@@ -30,34 +31,47 @@ class Curve:
     def of_validation(self) -> bool:
         return self.figure.startswith("val")
 
+    @property
+    def lost_at(self) -> float | None:
+        """Where the figure was first NaN or infinite; None if it never was."""
+        return next((x for x, y in zip(self.x, self.y, strict=True) if not math.isfinite(y)), None)
 
-def from_csv(run: str, data: bytes) -> list[Curve]:
-    """The curves of a `losses.csv`: its first column is what they go over; empty cells are left out.
+    @property
+    def finite(self) -> "Curve":
+        """What of it can be drawn."""
+        pairs = [(x, y) for x, y in zip(self.x, self.y, strict=True) if math.isfinite(y)]
+        return replace(self, x=[x for x, _ in pairs], y=[y for _, y in pairs])
+
+
+def from_csv(run: str, data: bytes, file: str = FILE) -> list[Curve]:
+    """The curves of a `losses.csv`, or of what a stage told by `progress`: the first column is what they go over, empty
+    cells are left out. Of what was told, texts are no curves.
 
     Raises:
         ReproError: it is no table of numbers.
     """
     try:
         header, *rows = csv.reader(io.StringIO(data.decode()))
-        columns = [[float(row[i]) if row[i] else math.nan for row in rows] for i in range(len(header))]
+        columns = [[_number(row[i], strict=file == FILE or i == 0) for row in rows] for i in range(len(header))]
     except (ValueError, IndexError) as error:
-        raise ReproError(f"{run}: its {FILE} is no table of numbers: {error}") from error
-    curves = [
-        _without_gaps(Curve(run, figure, header[0], columns[0], y)) for figure, y in zip(header, columns, strict=True)
-    ]
+        raise ReproError(f"{run}: its {file} is no table of numbers: {error}") from error
+    at = [place or 0.0 for place in columns[0]]
+    curves = [_without_gaps(run, figure, header[0], at, y) for figure, y in zip(header, columns, strict=True)]
     return [curve for curve in curves[1:] if curve.y]
 
 
 def from_points(run: str, points: Iterable[Point], epochs: float | None) -> list[Curve]:
     """From what a running run has sent. With the number of its epochs the steps become parts of epochs."""
     known = list(points)
+    if any(not point.total for point in known):  # nobody knows of how many steps
+        epochs = None
     unit = "epoch" if epochs else "step"
-    places = [point.step * (epochs / max(1, point.total)) if epochs else point.step for point in known]
+    places = [point.step * (epochs / max(1, point.total or 1)) if epochs else point.step for point in known]
     figures = dict.fromkeys(name for point in known for name in point.values)
-    return [
-        _without_gaps(Curve(run, name, unit, places, [point.values.get(name, math.nan) for point in known]))
-        for name in figures
+    curves = [
+        _without_gaps(run, name, unit, places, [number(point.values.get(name)) for point in known]) for name in figures
     ]
+    return [curve for curve in curves if curve.y]
 
 
 def chosen(curves: Iterable[Curve], figures: Sequence[str]) -> list[Curve]:
@@ -69,11 +83,23 @@ def smooth(curve: Curve, weight: float) -> Curve:
     """Exponential moving average, from the first value on without a bias to 0; weight 0 leaves all as it is."""
     smoothed, mean, total = list[float](), 0.0, 0.0
     for value in curve.y:
+        if not math.isfinite(value):
+            smoothed.append(value)
+            continue
         mean, total = weight * mean + (1 - weight) * value, weight * total + (1 - weight)
         smoothed.append(mean / total)
     return replace(curve, y=smoothed)
 
 
-def _without_gaps(curve: Curve) -> Curve:
-    pairs = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if math.isfinite(y)]
-    return replace(curve, x=[x for x, _ in pairs], y=[y for _, y in pairs])
+def _number(cell: str, strict: bool) -> float | None:
+    try:
+        return float(cell) if cell else None
+    except ValueError:
+        if strict:
+            raise
+        return None
+
+
+def _without_gaps(run: str, figure: str, unit: str, x: Sequence[float], y: Sequence[float | None]) -> Curve:
+    pairs = [(at, value) for at, value in zip(x, y, strict=True) if value is not None]
+    return Curve(run, figure, unit, [at for at, _ in pairs], [value for _, value in pairs])

@@ -25,7 +25,7 @@ class Point:
     """The figures of a run at a step of `total`."""
 
     step: int
-    total: int
+    total: int | None
     values: Mapping[str, float]
 
 

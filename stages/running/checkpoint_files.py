@@ -42,10 +42,15 @@ def read(folder: Path, step: int) -> Checkpoint:
     return Checkpoint(step, load_file(place / STATE), facts)
 
 
+def curve(folder: Path, step: int) -> dict[str, Any]:
+    """The state of the curve then; empty in a checkpoint of before there was one."""
+    return dict(json.loads((folder / name_of(step) / FACTS).read_bytes()).get("curve", {}))
+
+
 def write(folder: Path, step: int, tensors: "dict[str, Tensor]", content: Mapping[str, Any]) -> bool:
     """Write a checkpoint, its mark last, and drop the oldest; False if that step has one already.
 
-    `content`: `made_by` and `facts`.
+    `content`: `made_by`, `facts` and `curve`.
     """
     from safetensors.torch import save_file
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from repro.stages.curve import CurveRecorder
 from repro.stages.errors import Stopped
 from repro.stages.running import checkpoint_files
 from repro.stages.running.checkpoint_files import Checkpoint
@@ -22,6 +23,7 @@ from repro.stages.source import provenance
 if TYPE_CHECKING:
     from torch import Tensor
 
+ENGINE = "repro.stages.running.execution"
 GAP = 30.0  # seconds, at least, between two checkpoints whose config does not say how often
 SHARE = 50  # such a checkpoint may cost one part in so many of the time that has passed since the one before
 
@@ -34,10 +36,10 @@ class Checkpoints:
     """
 
     def __init__(
-        self, folder: Path, fingerprint: str, package: str, saved: Callable[[int], None] = lambda step: None
+        self, folder: Path, fingerprint: str, module: str, saved: Callable[[int], None] = lambda step: None
     ) -> None:
-        """`package`: of the stage's code. `saved`: is told of every checkpoint that is whole, from another thread."""
-        self.folder, self.fingerprint, self.package, self.saved = folder, fingerprint, package, saved
+        """`module`: the stage's. `saved`: is told of every checkpoint that is whole, from another thread."""
+        self.folder, self.fingerprint, self.module, self.saved = folder, fingerprint, module, saved
         self.stopping = False
         # Looked up now: of several ranks none must find what another has just written.
         self._steps = checkpoint_files.steps_in(folder)
@@ -46,12 +48,15 @@ class Checkpoints:
         self._before: dict[int, Any] = {}
         self._code: str | None = None  # as it was when the stage began: on the disk it may change meanwhile
 
-    def newest(self, log: Callable[[str], None] = print) -> Checkpoint | None:
-        """The newest whole one that this attempt was given; None means to begin from the beginning."""
+    def newest(self, curve: CurveRecorder, log: Callable[[str], None] = print) -> Checkpoint | None:
+        """The newest whole one that this attempt was given; None means to begin from the beginning.
+
+        `curve` goes on from where it was then.
+        """
         self._begin()
         for step in self._steps:
             try:
-                return self._load(step, log)
+                return self._load(step, curve, log)
             except Exception as error:  # whatever is wrong with it, the one before is as good
                 log(f"the checkpoint of step {step} can't be read: {error}")
         return None
@@ -60,7 +65,7 @@ class Checkpoints:
         """Whether to make one after this step: when told to stop; every so many steps; with 0, from time to time."""
         return self.stopping or (step % every == 0 if every else time.monotonic() >= self._next)
 
-    def save(self, step: int, tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any]) -> None:
+    def save(self, step: int, tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any], curve: CurveRecorder) -> None:
         """Copy the tensors, and write them while the stage goes on. While one is being written no other is begun.
 
         Raises:
@@ -70,10 +75,10 @@ class Checkpoints:
         self._begin()
         if self.stopping:
             self._wait()
-            self._write(step, *_copied(tensors, facts), began)
+            self._write(step, *_copied(tensors, facts), curve.state(), began)
             raise Stopped(step)
         if self._writer is None or not self._writer.is_alive():
-            content = (step, *_copied(tensors, facts), began)
+            content = (step, *_copied(tensors, facts), curve.state(), began)
             self._writer = threading.Thread(target=self._write, args=content, name="checkpoint", daemon=True)
             self._writer.start()
 
@@ -92,25 +97,31 @@ class Checkpoints:
 
     def _begin(self) -> None:
         if self._code is None:
-            self._code = provenance.digest(self.package)
+            # Of the product's own code what runs any stage, and of a stage's all that it can reach.
+            self._code = "-".join(provenance.digest(module) for module in (ENGINE, self.module))
 
     def _told_to_stop(self, number: int, frame: FrameType | None) -> None:
         if self.stopping and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.stopping = True
 
-    def _load(self, step: int, log: Callable[[str], None]) -> Checkpoint | None:
+    def _load(self, step: int, curve: CurveRecorder, log: Callable[[str], None]) -> Checkpoint | None:
         made_by = checkpoint_files.maker(self.folder, step)
         if changed := checkpoint_files.differences(made_by, self._made_by()):
             log(f"the checkpoint of step {step} is of no use, {'; '.join(changed)}: starting from the beginning")
             return None
         checkpoint = checkpoint_files.read(self.folder, step)
+        if state := checkpoint_files.curve(self.folder, step):
+            curve.restore(state)
         log(f"going on from the checkpoint of step {step}")
         return checkpoint
 
-    def _write(self, step: int, tensors: "dict[str, Tensor]", facts: dict[str, Any], began: float) -> None:
+    def _write(
+        self, step: int, tensors: "dict[str, Tensor]", facts: dict[str, Any], curve: dict[str, Any], began: float
+    ) -> None:
+        content = {"made_by": self._made_by(), "facts": facts, "curve": curve}
         try:
-            if checkpoint_files.write(self.folder, step, tensors, {"made_by": self._made_by(), "facts": facts}):
+            if checkpoint_files.write(self.folder, step, tensors, content):
                 self.saved(step)
         except Exception as error:  # a full disk, say: the run itself may go well without
             print(f"no checkpoint of step {step}: {error}")

@@ -1,17 +1,21 @@
 """What a stage is handed, and how it is executed."""
 
+import math
 import os
 import random
 import subprocess
 import sys
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 
 from repro.stages.errors import StageError
+from repro.stages.own_files import OWN_FILES
 from repro.stages.params import Params
-from repro.stages.run import CONFIG, LOG, MANIFEST, OWN_FILES, Run, own_file
+from repro.stages.run import Run
 from repro.stages.running import determinism
 from repro.stages.running.execution import execute
 from repro.stages.source import registry
@@ -64,16 +68,6 @@ def test_a_stage_stays_in_its_folder_and_off_the_runs_own_files(run, name):
             call(name)
     assert sorted(map(str, run.out.parent.rglob("*"))) == before
     assert run.links == {}
-
-
-def test_a_folder_of_former_times_is_read_by_its_former_names(tmp_path):
-    old, new = tmp_path / "old", tmp_path / "new"
-    for folder, config in ((old, "config.json"), (new, CONFIG)):
-        folder.mkdir()
-        for name in (config, "run.json", "log.txt"):  # in the new folder the last two are outputs
-            (folder / name).write_text("{}")
-    assert [own_file(old, name).name for name in (CONFIG, MANIFEST, LOG)] == ["config.json", "run.json", "log.txt"]
-    assert [own_file(new, name).name for name in (CONFIG, MANIFEST, LOG)] == [CONFIG, MANIFEST, LOG]
 
 
 def test_own_names_are_free_in_folders_below(run):
@@ -150,12 +144,60 @@ def test_a_stage_need_not_return_metrics(offer, returned):
 
 @pytest.mark.parametrize(
     "value",
-    ["0.5", None, True, [1], torch.tensor(1.0), np.float64(1.0), np.int64(1), float("nan"), float("inf")],
+    [[1], {"a": 1}, range(3), b"x", np.zeros(2), torch.zeros(2), 1j, {1, 2}],
     ids=repr,
 )
-def test_metrics_are_plain_numbers(offer, value):
-    with pytest.raises(StageError, match="metric 'loss': a stage returns plain finite numbers"):
+def test_a_metric_without_a_plain_meaning_is_refused_by_name(offer, run, value):
+    with pytest.raises(StageError, match=r"metric 'loss': a number or a short text is kept, got a \w+: .*; write"):
         offer(lambda run: {"fine": 1, "loss": value})
+    with pytest.raises(StageError, match="metric 'loss'"):
+        run.progress(1, 2, loss=value)
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (True, True), (np.bool_(True), True), (np.int64(1), 1), (np.float32(0.5), 0.5), (np.array([2]), 2),
+        (torch.tensor(1.5, requires_grad=True), 1.5), (torch.tensor([[3]]), 3), (Fraction(1, 4), 0.25),
+        (Decimal("0.1"), 0.1), (2**63 - 1, 2**63 - 1), (2**64, float(2**64)), (10**400, math.inf), (math.inf, math.inf),
+        (np.float64("-inf"), -math.inf), ("best\x1b[31m\ud800", "best\\x1b[31m\\ud800"),
+        ("x" * 5000, "x" * 1000 + " ... (cut)"),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_what_a_metric_may_be(offer, value, kept):
+    told = []
+
+    def stage(run):
+        run.report = lambda *line: told.append(line)
+        run.progress(1, 2, a=value)
+        return {"a": value}
+
+    result = offer(stage)
+    assert (type(result.metrics["a"]), result.metrics["a"]) == (type(kept), kept)
+    assert told == [(1, 2, {"a": kept})]
+
+
+def test_not_a_number_is_a_figure_too(offer):
+    assert math.isnan(offer(lambda run: {"a": None}).metrics["a"])
+    assert math.isnan(offer(lambda run: {"a": torch.tensor(math.nan)}).metrics["a"])
+
+
+@pytest.mark.parametrize(
+    ("step", "total", "told"),
+    [
+        (1, None, (1, None)), (np.int64(2), 4.0, (2, 4)), (3, math.inf, (3, None)), (torch.tensor(1), 0, (1, None)),
+        (7, 4, (7, 4)),
+    ],
+)  # fmt: skip
+def test_steps_are_whole_numbers_and_a_total_need_not_be_known(run, step, total, told):
+    lines = []
+    run.report = lambda *line: lines.append(line[:2])
+    run.progress(step, total)
+    assert lines == [told]
+    for odd in (1.5, "1", None, math.nan, 2**70):
+        with pytest.raises(StageError, match="progress: step is a whole number"):
+            run.progress(odd, 2)
 
 
 def test_what_the_stage_raises_passes_through(offer):
