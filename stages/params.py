@@ -1,10 +1,12 @@
 """What a stage reads from its config, recorded."""
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from repro.stages.config import RESERVED, Config, Value
 from repro.stages.errors import StageError
+from repro.stages.plain import recorded
 from repro.stages.source.keys import type_mismatch
 
 T = TypeVar("T")
@@ -39,11 +41,44 @@ class Params(Mapping[str, Any]):
         if key not in self._config:
             return self._record(key, default, default=True)
         value = self._config[key]
+        if isinstance(default, tuple) and isinstance(value, list):
+            value = tuple(value)  # type: ignore[assignment]
         if wrong := type_mismatch(value, default):
             raise StageError(f'"{key}": {wrong}')
         return self._record(key, value, default=False)
 
+    def choice(self, key: str, default: T, choices: "Sequence[T]") -> T:
+        """As `get`, of a value that must be one of these; a submit refuses any other.
+
+        Raises:
+            StageError: it is none of them.
+        """
+        value = self.get(key, default)
+        if value not in choices:
+            raise StageError(f'"{key}": expected one of {", ".join(map(repr, choices))}, got: {value!r}')
+        return value
+
+    def options(self, kind: "type[T]") -> T:
+        """A dataclass of the values of its fields: each is a key, with its default, if it has one. Tuples stand for
+        lists. Fields that are not of `__init__` are no keys.
+
+        Raises:
+            StageError: a key without a default is missing, or a value is of another type than its default.
+        """
+        values = {}
+        for field in dataclasses.fields(kind):  # type: ignore[arg-type]
+            if not field.init:
+                continue
+            default = field.default
+            if default is dataclasses.MISSING and field.default_factory is not dataclasses.MISSING:
+                default = field.default_factory()
+            value = self[field.name] if default is dataclasses.MISSING else self.get(field.name, default)
+            values[field.name] = tuple(value) if isinstance(default, tuple) else value
+        return kind(**values)
+
     def __contains__(self, key: object) -> bool:
+        if isinstance(key, str) and key in self._config:
+            self._record(key, self._config[key], default=False)
         return key in self._config
 
     def __iter__(self) -> Iterator[str]:
@@ -65,5 +100,5 @@ class Params(Mapping[str, Any]):
         return sorted(self._config.keys() - self._read.keys() - RESERVED.keys())
 
     def _record(self, key: str, value: Value, default: bool) -> Value:
-        self._read[key] = {"value": value, "default": default}
+        self._read[key] = {"value": recorded(value), "default": default}
         return list(value) if isinstance(value, list) else value  # the stage may change its copy

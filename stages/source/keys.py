@@ -3,42 +3,132 @@
 import ast
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from repro.stages.config import RESERVED, Config
 from repro.stages.errors import ConfigError
-from repro.stages.source import modules
+from repro.stages.source import flow, modules
+from repro.stages.source.flow import COMPUTED, REQUIRED, Reads
 
-# What stands for a default in the code where no literal does.
-REQUIRED: Any = object()  # params["key"]: the config must say
-COMPUTED: Any = object()  # params.get("key", SOMETHING): the source does not show it
+WAYS_OUT = (
+    "if the code does read it, where its source does not show that: run.options(Dataclass), or DYNAMIC_KEYS in its "
+    "module, or --allow-unknown KEY"
+)
 DECLARED = "DYNAMIC_KEYS"  # a module's own literal dict of the keys that it reads by computed names, with defaults
+
+
+class UnknownKey(ConfigError):
+    """`key`: of the config, which no code reads."""
+
+    def __init__(self, message: str, key: str) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 def type_mismatch(value: Any, default: Any) -> str | None:
     """Why a value can't stand where this default stands; None if it can. An integer may stand for a float."""
-    if default is None or type(value) is type(default) or (type(default) is float and type(value) is int):
+    kind, wanted = _kind(value), _kind(default)
+    if default is None or kind is wanted or (wanted is float and kind is int) or (wanted is tuple and kind is list):
         return None
-    names = {int: "an integer", float: "a number", bool: "true or false", str: "a string", list: "a list"}
+    names = {
+        int: "an integer",
+        float: "a number",
+        bool: "true or false",
+        str: "a string",
+        list: "a list",
+        tuple: "a list",
+    }
     return f"expected {names.get(type(default), type(default).__name__)}, got: {json.dumps(value)}"
 
 
-def check_keys(config: Config, known: Mapping[str, Any], where: str, allow_unknown: bool = False) -> None:
-    """Refuse keys that no stage code reads and values of another type than their default.
+def _kind(value: Any) -> type:
+    """The type as configs know it: an integer that comes back from MongoDB has one of its own."""
+    return int if isinstance(value, int) and not isinstance(value, bool) else type(value)
+
+
+def check_keys(config: Config, known: Mapping[str, Any], where: str, allowed: Collection[str] = ()) -> None:
+    """Refuse keys that no stage code reads, but for those allowed, and values of another type than their default.
 
     Raises:
-        ConfigError: naming the key and the nearest known one.
+        UnknownKey: naming the key and the nearest known one.
+        ConfigError: naming the key and what it should be.
     """
     for key, value in config.items():
-        if key not in known and not allow_unknown:
+        if key not in known and key not in allowed:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-            hint = f'did you mean "{near[0]}"?' if near else f"known keys: {', '.join(sorted(known))}"
-            raise ConfigError(f'{where}: no code of stage "{config["stage"]}" reads "{key}"; {hint}')
+            hint = f'did you mean "{near[0]}"?' if near else f"known keys: {', '.join(sorted(known))}; {WAYS_OUT}"
+            raise UnknownKey(f'{where}: no code of stage "{config["stage"]}" reads "{key}"; {hint}', key)
         if wrong := type_mismatch(value, known.get(key)):
             raise ConfigError(f'{where}: "{key}": {wrong}')
+
+
+def followed(module: str, function: str) -> Reads:
+    """The keys that a stage's function reads, by following the config from it (`flow`); with those that the modules on
+    the way declare. Where the way is lost, and where the function is not found in the source, what all code of the
+    module and of what it imports reads from something called `params` is taken for its own.
+
+    Raises:
+        ConfigError: the source is no Python.
+    """
+    loaded: dict[str, flow.Module] = {}
+
+    def load(name: str) -> flow.Module | None:
+        if name not in loaded:
+            source = modules.source(name) if _is_near(module, name) else None
+            if source is None:
+                return None
+            loaded[name] = _parsed(source, name, source.stat().st_mtime_ns)
+        return loaded[name]
+
+    follower = flow.Follower(load)
+    found = follower.follow(module, function)
+    reads = follower.reads
+    if not found or reads.lost:
+        for key, defaults in all_reads(module).items():
+            reads.keys.setdefault(key, []).extend(defaults)
+    for one in loaded.values():
+        for key, default in _declared_in(one):
+            reads.keys.setdefault(key, []).append(default)
+    return reads
+
+
+def _is_near(module: str, other: str) -> bool:
+    """Whether code of another module may be a stage's: of its package, or of the project and not installed."""
+    if modules.lie_together(module, other):
+        return True
+    if modules.is_taken(other) or modules.package_of(module) == modules.OURS:
+        return False
+    source = modules.source(other)
+    return source is not None and not modules.is_installed(str(source))
+
+
+@lru_cache(maxsize=1000)
+def _parsed(source: Path, name: str, modified: int) -> flow.Module:
+    inside = f"{name}.__init__" if source.name == "__init__.py" else name
+    return flow.module_of(name, modules.parsed(source), lambda node: _imported(node, inside)[0])
+
+
+def _declared_in(module: flow.Module) -> list[tuple[str, Any]]:
+    """`DYNAMIC_KEYS`, as a literal or by `dict(...)`; a value that is no literal is a default that nobody can see."""
+    match module.constants.get(DECLARED):
+        case ast.Dict(keys=keys, values=values):
+            given = [(_literal(key), _literal(value)) for key, value in zip(keys, values, strict=True) if key]
+            return [(key, value) for key, value in given if isinstance(key, str)]
+        case ast.Call(func=ast.Name(id="dict"), keywords=words):
+            return [(word.arg, _literal(word.value)) for word in words if word.arg]
+    return []
+
+
+def known_of(reads: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """Key -> its default where that is a literal, else None; the reserved keys among them."""
+    known: dict[str, Any] = dict(RESERVED)
+    for key, defaults in reads.items():
+        literals = [default for default in defaults if default not in (REQUIRED, COMPUTED, None)]
+        known[key] = next((default for default in (known.get(key), *literals) if default is not None), None)
+    return known
 
 
 def known_keys(module: str) -> dict[str, Any]:
@@ -47,14 +137,10 @@ def known_keys(module: str) -> dict[str, Any]:
     Raises:
         ConfigError: the source is no Python.
     """
-    known: dict[str, Any] = dict(RESERVED)
-    for key, defaults in reads(module).items():
-        literals = [default for default in defaults if default not in (REQUIRED, COMPUTED, None)]
-        known[key] = next((default for default in (known.get(key), *literals) if default is not None), None)
-    return known
+    return known_of(all_reads(module))
 
 
-def reads(module: str) -> dict[str, list[Any]]:
+def all_reads(module: str) -> dict[str, list[Any]]:
     """Key -> defaults with which a module, and what it imports of its own package or folder, reads it from `params`.
 
     Read from the source, which is not imported: `params.get("key", 1)`, `params["key"]`, `"key" in params`,
@@ -87,6 +173,11 @@ def constant(module: str, name: str) -> Any:
     """A literal that stands at the top of a module, read from the source without importing it; None if it does not."""
     source = modules.source(module)
     return _constants(source, source.stat().st_mtime_ns).get(name) if source else None
+
+
+def imports_of(module: str, source: Path) -> list[str]:
+    """The modules that a file imports, anywhere in it; what may be a module's own names are among them."""
+    return _facts_of(module, source)[1]
 
 
 def _facts_of(module: str, source: Path) -> tuple[list[tuple[str, Any]], list[str]]:

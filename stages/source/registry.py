@@ -6,13 +6,15 @@ import importlib
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from repro.stages.errors import ConfigError
 from repro.stages.source import compiling, modules, project
+from repro.stages.source.remembered import Remembered
 
 if TYPE_CHECKING:
     from repro.stages.run import Run
@@ -23,6 +25,7 @@ BUILT_IN = {
     name: f"repro.stages.{name}:{name}"
     for name in ("make_dataset", "augment", "train", "predict", "evaluate", "export")
 }
+Known = tuple[dict[str, object], dict[str, tuple[Any, ...]]]  # key -> default; key -> the values that it may have
 SET_UP = f"{modules.OURS}.running.determinism"  # reads keys before any stage is called
 OWN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
@@ -89,10 +92,21 @@ def load(name: str) -> Stage:
 
 
 @lru_cache(maxsize=100)
-def _keys(module: str, moment: int) -> dict[str, object]:
-    from repro.stages.source.keys import known_keys
+def _keys(place: str, moment: int) -> Known:
+    return _keys_now((place, project.folders()))
 
-    return known_keys(SET_UP) | _of_ranks(module) | known_keys(module)
+
+def _read_keys(key: Any) -> tuple[Known, list[Path]]:
+    from repro.stages.source.keys import code_of, followed, known_keys, known_of
+
+    module, function = key[0].split(":")
+    reads = followed(module, function)
+    known = known_keys(SET_UP) | _of_ranks(module) | known_of(reads.keys)
+    files = [file for name in (SET_UP, module) for _, file in code_of(name)]
+    return (known, reads.choices), files
+
+
+_keys_now = Remembered(_read_keys)
 
 
 def _of_ranks(module: str) -> dict[str, object]:
@@ -105,16 +119,37 @@ def _of_ranks(module: str) -> dict[str, object]:
 def keys(name: str, where: str = "config") -> dict[str, object]:
     """Key -> default of every config key that a stage's code, or the set-up of determinism, reads."""
     # For a second: one submit asks a thousand times; a notebook lives on while somebody edits.
-    return _keys(locate(name, where).partition(":")[0], int(time.monotonic()))
+    return _keys(locate(name, where), int(time.monotonic()))[0]
+
+
+def check(config: Mapping[str, Any], where: str, allowed: Sequence[str] = (), now: bool = False) -> None:
+    """See that a stage's code reads every key of a config, but for those allowed, and takes its value.
+
+    Args:
+        now: of the code as it is on the disk at this very moment; else it may be a second old.
+
+    Raises:
+        UnknownKey: a key is not read.
+        ConfigError: there is no such stage, or a value is not one of those that it takes.
+    """
+    from repro.stages.source.keys import check_keys
+
+    place = locate(str(config["stage"]), where)
+    known, choices = _keys_now((place, project.folders())) if now else _keys(place, int(time.monotonic()))
+    check_keys(dict(config), known, where, allowed)
+    for key, values in choices.items():
+        if key in config and config[key] not in values:
+            given = json.dumps(config[key], ensure_ascii=False)
+            raise ConfigError(f'{where}: "{key}": expected one of {json.dumps(values)[1:-1]}, got: {given}')
 
 
 def defaults(name: str) -> dict[str, list[object]]:
     """Key -> every default with which today's code of a stage reads it; `params.REQUIRED` and `COMPUTED` among them."""
-    from repro.stages.source.keys import reads
+    from repro.stages.source.keys import all_reads, followed
 
-    defaults = dict(reads(SET_UP))
-    module = locate(name).partition(":")[0]
-    for key, more in reads(module).items():
+    defaults = dict(all_reads(SET_UP))
+    module, function = locate(name).split(":")
+    for key, more in followed(module, function).keys.items():
         defaults[key] = [*defaults.get(key, []), *more]
     return defaults | {key: [default] for key, default in _of_ranks(module).items()}
 
@@ -123,5 +158,18 @@ def environment(name: str) -> tuple[str, ...]:
     """The variables of the worker's environment that a stage asks for: `ENVIRONMENT = ("AWS_*",)` in its module."""
     from repro.stages.source.keys import constant
 
-    patterns = constant(locate(name).partition(":")[0], "ENVIRONMENT")
-    return tuple(str(pattern) for pattern in patterns) if isinstance(patterns, tuple | list) else ()
+    module = locate(name).partition(":")[0]
+    return texts(constant(module, "ENVIRONMENT"), f"ENVIRONMENT of {module}")
+
+
+def texts(value: object, where: str) -> tuple[str, ...]:
+    """The texts of a constant in a stage's module; none if there is no such constant.
+
+    Raises:
+        ConfigError: it is no tuple or list of texts. `("AWS_*")` is a text, whose letters would be patterns.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, str) or not isinstance(value, tuple | list) or not all(isinstance(v, str) for v in value):
+        raise ConfigError(f'{where}: expected a tuple of texts, such as ("AWS_*",) with its comma, got: {value!r}')
+    return tuple(value)

@@ -14,7 +14,7 @@ from repro.scheduler.server.connection import Document, Queue
 from repro.stages import config as configs
 from repro.stages.errors import ConfigError
 from repro.stages.source import registry
-from repro.stages.source.keys import COMPUTED, REQUIRED
+from repro.stages.source.flow import COMPUTED, REQUIRED
 
 
 @dataclass(frozen=True)
