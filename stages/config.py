@@ -84,9 +84,9 @@ def check(config: Config, where: str) -> None:
         raise ConfigError(f'{where}: no "stage"; say which stage the config is for, e.g. "stage": "train"')
     if not isinstance(stage, str):
         raise ConfigError(f'{where}: "stage": expected a string, got: {kind(stage)}')
-    if type(seed) is not int:
+    if not isinstance(seed, int) or isinstance(seed, bool):  # MongoDB's integers have a type of their own
         raise ConfigError(f'{where}: "seed": expected an integer, got: {kind(seed)}')
-    if type(gpus) is not int or gpus < 0:
+    if not isinstance(gpus, int) or isinstance(gpus, bool) or gpus < 0:
         raise ConfigError(f'{where}: "gpus": expected a number of cards, 0 or more, got: {json.dumps(gpus)}')
     for source in sources(config, where):
         check_name(source, f'{where}: "source"')

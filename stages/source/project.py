@@ -65,6 +65,11 @@ def belongs_to_others(name: str) -> bool:
     return name in sys.stdlib_module_names or name in ("repro", "__main__", *USED)
 
 
+def is_of_python(name: str) -> bool:
+    """Whether a module is of the standard library."""
+    return name.partition(".")[0] in sys.stdlib_module_names
+
+
 def candidates(name: str) -> list[Path]:
     """What could be a top module of this name, in the first of the project's folders that has any such thing."""
     for place in folders():

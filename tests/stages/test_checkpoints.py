@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from repro.stages.curve import CurveRecorder
 from repro.stages.errors import ConfigError, Stopped
 from repro.stages.params import Params
 from repro.stages.run import Run
@@ -229,13 +230,13 @@ def test_when_they_are_due(tmp_path):
     assert not found.due(1)
     found._next = 0.0
     assert found.due(1)
-    found.save(1, {"weights": torch.zeros(1)}, {})
+    found.save(1, {"weights": torch.zeros(1)}, {}, CurveRecorder())
     found._wait()
     assert not found.due(2)
     found.stopping = True
     assert found.due(2, 5)
     with pytest.raises(Stopped, match="stopped after step 2"):
-        found.save(2, {"weights": torch.zeros(1)}, {})
+        found.save(2, {"weights": torch.zeros(1)}, {}, CurveRecorder())
     assert checkpoint_files.steps_in(tmp_path) == [2, 1]
 
 
@@ -250,7 +251,7 @@ def test_one_that_is_dear_is_made_seldom(tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoint_files, "write", slowly)
     found._next = now[0]
-    found.save(1, {}, {})
+    found.save(1, {}, {}, CurveRecorder())
     found._wait()
     assert found._next == now[0] + 20.0 * checkpoints.SHARE
 
