@@ -1,7 +1,13 @@
 """Errors that reach a user as one line: what failed, on what, and what to do."""
 
 import errno
+from collections.abc import Iterator
 from typing import Any
+
+from repro.stages.plain import clean
+
+MOST_CAUSES = 1000
+BUSY = (429, 500, 502, 503, 504)  # HTTP: ask again later
 
 
 class ReproError(Exception):
@@ -47,13 +53,55 @@ class Stopped(BaseException):
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """Type and message, with the number of the system's error that it came from, if there is one."""
-    description: dict[str, Any] = {"type": type(error).__name__, "message": str(error) or type(error).__name__}
-    cause: BaseException | None = error
-    while cause is not None and "errno" not in description:  # libraries wrap what the system told them
-        if isinstance(cause, OSError) and cause.errno:
-            description["errno"] = cause.errno
-        elif isinstance(cause, MemoryError):
-            description["errno"] = errno.ENOMEM
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    """Type and message, cut and cleaned, with the number of the system's error that it came from, if there is one."""
+    name = clean(type(error).__name__, 200)
+    description: dict[str, Any] = {"type": name, "message": _text(error) or name}
+    for cause in _causes(error):  # libraries wrap what the system told them
+        if number := _errno(cause):
+            return description | {"errno": number}
     return description
+
+
+def _errno(error: BaseException) -> int | None:
+    """The number of the system's error that it is, or means: libraries have names of their own for a network's."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if isinstance(error, MemoryError):
+        return errno.ENOMEM
+    if "gaierror" in names:  # its own numbers mean other things
+        return errno.EHOSTUNREACH
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    if names & {"TimeoutError", "Timeout", "HTTPClientError", "TimeoutException", "ServerTimeoutError"}:
+        return errno.ETIMEDOUT
+    if names & {"ConnectionError", "NetworkError", "ClientConnectionError"}:
+        return errno.ECONNRESET
+    return errno.EBUSY if _status(error) in BUSY else None
+
+
+def _status(error: BaseException) -> object:
+    """The status with which a server refused, as HTTP libraries and botocore keep it."""
+    try:
+        response: Any = getattr(error, "response", None)
+        if isinstance(response, dict):
+            return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        given = [getattr(one, name, None) for one in (error, response) for name in ("status", "status_code", "code")]
+        return next((status for status in given if isinstance(status, int)), None)
+    except Exception:  # it is somebody else's code
+        return None
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return clean(str(error))
+    except Exception as broken:  # it is somebody else's code
+        return f"(its message can't be told: {type(broken).__name__})"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what led to it, each once: they may be each other's cause."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen and len(seen) < MOST_CAUSES:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)

@@ -1,10 +1,7 @@
-"""Stages that do what people's code does to a folder and a process, offered through a real entry point.
-
-What each leaves, or the line that it ends with, stands beside it in `CASES`.
-"""
+"""Odd stages, each with what must come of it: outputs (name -> bytes), or part of the one line that refuses it."""
 
 import atexit
-import gzip
+import contextlib
 import os
 import signal
 import socket
@@ -14,168 +11,281 @@ import threading
 import time
 from pathlib import Path
 
-OPEN = []  # what a module holds open to the end
+HANDLE = None
+TARGET = "REPRO_TEST_ELSEWHERE"
+ENVIRONMENT = ("REPRO_TEST_ELSEWHERE",)
 
 
-def holds_open(run):
-    OPEN.append(open(run.out / "log.txt", "w"))  # noqa: PTH123, SIM115 - left open is the point
-    OPEN[-1].write("kept")
-    OPEN.append(gzip.open(run.out / "a.gz", "wt", compresslevel=0))  # noqa: SIM115
-    OPEN[-1].write("packed")
+def elsewhere():
+    """A folder that is not the run's: nothing in it may be touched."""
+    return Path(os.environ[TARGET])
 
 
-def writes_at_exit(run):
-    atexit.register((run.out / "exit.txt").write_text, "at exit")
+def open_at_the_end(run):
+    global HANDLE  # noqa: PLW0603 - that is the point
+    HANDLE = (run.out / "log.txt").open("x")
+    HANDLE.write("kept")
 
 
-def writes_in_a_thread(run):
-    def later():
-        time.sleep(0.2)
-        (run.out / "thread.txt").write_text("from a thread")
+def zipped(run):
+    import gzip
+    import zipfile
 
-    threading.Thread(target=later).start()
-
-
-def takes_our_old_names(run):
-    for name in ("config.json", "run.json", "log.txt", "code.diff"):
-        (run.out / name).write_text(name)
-    (run.out / "checkpoints").mkdir()
-    (run.out / "checkpoints/best.txt").write_text("best")
+    global HANDLE  # noqa: PLW0603
+    packed = zipfile.ZipFile(run.out / "a.zip", "x")
+    packed.writestr("a", "b")
+    HANDLE = [packed, gzip.open(run.out / "a.gz", "xb")]  # noqa: SIM115
+    HANDLE[1].write(b"kept")
 
 
-def takes_our_name(run):
-    (run.out / "repro-run.json").write_text("{}")
+def at_exit(run):
+    atexit.register((run.out / "last.txt").write_text, "kept")
 
 
-def links(run):
-    """Absolute, relative, before its target in order, out of the folder, to a folder."""
-    (run.out / "b.txt").write_text("b")
-    (run.out / "a.txt").symlink_to("b.txt")
-    (run.out / "latest.txt").symlink_to(run.out / "b.txt")
-    outside = Path(run.params["outside"])
-    (run.out / "own.txt").symlink_to(outside / "own.txt")
-    (run.out / "hard.txt").hardlink_to(outside / "own.txt")
-    (run.out / "folder").symlink_to(outside / "sub")
+def late_thread(run):
+    def write():
+        time.sleep(0.3)
+        (run.out / "late.txt").write_text("kept")
+
+    threading.Thread(target=write).start()
 
 
-def dangles(run):
-    (run.out / "latest.txt").symlink_to("gone.txt")
+def pool(run):
+    from concurrent.futures import ThreadPoolExecutor
+
+    ThreadPoolExecutor(2).submit((run.out / "pooled.txt").write_text, "kept")
 
 
-def goes_in_circles(run):
-    (run.out / "sub").mkdir()
-    (run.out / "sub/up").symlink_to("..")
+def names_of_libraries(run):
+    for name in ("config.json", "run.json", "log.txt", "code.diff", "checkpoints/1/whole.json"):
+        path = run.out / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_text(name)
 
 
-def makes_a_fifo(run):
+def link_inside(run):
+    (run.out / "a_latest.txt").symlink_to(run.out / "step.txt")  # sorts before its target, and is absolute
+    (run.out / "step.txt").write_text("kept")
+
+
+def link_to_folder(run):
+    (run.out / "epoch").mkdir()
+    (run.out / "epoch" / "w.txt").write_text("kept")
+    (run.out / "latest").symlink_to("epoch")
+
+
+def link_elsewhere(run):
+    (run.out / "theirs.txt").symlink_to(elsewhere() / "theirs.txt")
+
+
+def hard_link_elsewhere(run):
+    (run.out / "theirs.txt").hardlink_to(elsewhere() / "theirs.txt")
+
+
+def twice_the_same_name(run):
+    (run.out / "a.txt").write_text("kept")
+    (run.out / "b.txt").hardlink_to(run.out / "a.txt")
+
+
+def dangling(run):
+    (run.out / "latest.txt").symlink_to("nowhere.txt")
+
+
+def circle(run):
+    (run.out / "a").symlink_to("b")
+    (run.out / "b").symlink_to("a")
+
+
+def circle_of_folders(run):
+    (run.out / "a").mkdir()
+    (run.out / "a" / "self").symlink_to(run.out / "a")
+
+
+def foreign_folder(run):
+    (run.out / "theirs").symlink_to(elsewhere())
+
+
+def fifo(run):
     os.mkfifo(run.out / "pipe")
 
 
-def makes_a_socket(run):
-    os.chdir(run.out)
-    with socket.socket(socket.AF_UNIX) as one:
-        one.bind("sock")
+def socket_file(run):
+    kept = socket.socket(socket.AF_UNIX)
+    kept.bind("s")  # the run's folder is the current one
+    assert (run.out / "s").exists()
 
 
-def locks_a_file(run):
-    (run.out / "mine.txt").write_text("x")
-    (run.out / "mine.txt").chmod(0)
+def device(run):
+    (run.out / "zero").symlink_to("/dev/zero")
 
 
-def locks_a_folder(run):
-    (run.out / "mine").mkdir()
-    (run.out / "mine/x.txt").write_text("x")
-    (run.out / "mine").chmod(0)
+def newline(run):
+    (run.out / "a\nb.txt").write_text("")
 
 
-def breaks_the_line(run):
-    (run.out / "two\nlines").write_text("x")
+def not_utf8(run):
+    (run.out / os.fsdecode(b"caf\xe9.txt")).write_text("")
 
 
-def is_no_utf8(run):
-    (run.out / os.fsdecode(b"caf\xe9")).write_text("x")
+def own_name(run):
+    (run.out / "repro-run.json").write_text("{}")
 
 
 def removes_its_folder(run):
-    (run.out / "repro-config.json").unlink(missing_ok=True)
-    run.out.rmdir()
+    import shutil
+
+    shutil.rmtree(run.out)
 
 
-def closes_its_output(run):
-    (run.out / "x.txt").write_text("x")
+def empty_folder(run):
+    (run.out / "empty").mkdir()
+    (run.out / "a.txt").write_text("kept")
+
+
+def executable(run):
+    (run.out / "tool.sh").write_text("kept")
+    (run.out / "tool.sh").chmod(0o755)
+
+
+def closes_everything(run):
+    (run.out / "a.txt").write_text("kept")
+    os.closerange(0, 1024)
+    return {"a": 1}
+
+
+def replaces_stdout(run):
+    (run.out / "a.txt").write_text("kept")
     sys.stdout.close()
     sys.stderr = None
-    os.close(1)
+    return {"a": 1}
 
 
-def leaves_a_session(run):
-    """What it starts would write for ever."""
-    loop = "import sys, time\nwhile True:\n open(sys.argv[1], 'a').write('x' * 999); time.sleep(0.01)"
-    path = run.out / "endless.txt"
-    subprocess.Popen([sys.executable, "-Sc", loop, path], start_new_session=True)
-    while not path.exists():
-        time.sleep(0.01)
+def leaves_at_once(run):
+    os._exit(0)
 
 
-def ends_by_itself(run):
-    (run.out / "x.txt").write_text("x")
-    os._exit(3)
+def exits(run):
+    sys.exit(0)
 
 
-def signals_itself(run):
-    os.kill(os.getpid(), signal.SIGUSR1)
+def segfaults(run):
+    import ctypes
+
+    ctypes.string_at(0)
+
+
+def real_time_signal(run):
+    os.kill(os.getpid(), signal.SIGRTMIN + 3)
     time.sleep(60)
 
 
-def links_oddly(run):
-    run.link("./a.txt", run.source / "text.txt")
-    (run.out / "b.txt").symlink_to(run.source / "text.txt")
+class Broken(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
 
 
-def makes_a_program(run):
-    (run.out / "go.sh").write_text("#!/bin/sh\necho gone")
-    (run.out / "go.sh").chmod(0o755)
+def broken_text(run):
+    raise Broken
 
 
-def runs_the_program(run):
-    (run.out / "said.txt").write_bytes(subprocess.check_output([run.source / "go.sh"]))
+def circular_cause(run):
+    first, second = ValueError("first"), ValueError("second")
+    first.__cause__, second.__cause__ = second, first
+    raise first
 
 
-def has_many(run):
-    for number in range(200):
-        (run.out / f"{number}.txt").touch()
+def own_cause(run):
+    error = ValueError("mine")
+    raise error from error
 
 
-OLD = ("config.json", "run.json", "log.txt", "code.diff")
-B = {"a.txt": b"b", "b.txt": b"b", "latest.txt": b"b"}
-CASES = {
-    holds_open: {"log.txt": b"kept", "a.gz": None},
-    writes_at_exit: {"exit.txt": b"at exit"},
-    writes_in_a_thread: {"thread.txt": b"from a thread"},
-    takes_our_old_names: {name: name.encode() for name in OLD} | {"checkpoints/best.txt": b"best"},
-    takes_our_name: "repro-run.json: is a name of the run's own files",
-    links: B | {"own.txt": b"own", "hard.txt": b"own", "folder/x.txt": b"x"},
-    dangles: "latest.txt: is a link to gone.txt, which is not there",
-    goes_in_circles: "sub/up: is a link to a folder that it lies in itself",
-    makes_a_fifo: "pipe: is a FIFO",
-    makes_a_socket: "sock: is a socket",
-    locks_a_file: "mine.txt: can't be read: its mode is 0000",
-    locks_a_folder: "mine: can't be read: its mode is 0000",
-    breaks_the_line: r"'two\nlines': an output's name holds no line ends",
-    is_no_utf8: r"'caf\\xe9': an output's name must be UTF-8",
-    removes_its_folder: "the stage has removed the run's own folder",
-    closes_its_output: {"x.txt": b"x"},
-    leaves_a_session: {"endless.txt": None},
-    has_many: {f"{number}.txt": b"" for number in range(200)},
+def huge_message(run):
+    raise ValueError("x" * 8_000_000)
+
+
+def escape_in_message(run):
+    raise ValueError("\x1b]0;title\x07\ud800\0")
+
+
+def many_small_writes(run):
+    with (run.out / "a.txt").open("x", buffering=1) as file:
+        for _ in range(100_000):
+            file.write("x\n")
+
+
+def daemon(run):
+    """What it starts in a session of its own, and lets go of, writes on until it is ended."""
+    code = "import os, time\nif os.fork(): os._exit(0)\nos.setsid()\nopen('daemon.txt', 'a').write(str(os.getpid()))\n"
+    code += "while True: open('daemon.log', 'a').write('x'); time.sleep(0.001)"
+    subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    with contextlib.suppress(FileNotFoundError):
+        while not (run.out / "daemon.txt").exists() or not (run.out / "daemon.txt").read_text():
+            time.sleep(0.01)
+    return {"pid": int((run.out / "daemon.txt").read_text())}
+
+
+def forks_and_dies(run):
+    if os.fork() == 0:
+        time.sleep(600)
+    (run.out / "a.txt").write_text("kept")
+    return {"a": 1}
+
+
+def returns_numbers_of_numpy(run):
+    import numpy as np
+
+    (run.out / "a.txt").write_text("kept")
+    return {"a": np.float32(0.5), "b": float("nan"), "c": 2**70, "d": True, "e": "text"}
+
+
+def returns_a_list(run):
+    return [1]
+
+
+KEPT = b"kept"
+GOOD = {
+    open_at_the_end: {"log.txt": KEPT},
+    at_exit: {"last.txt": KEPT},
+    late_thread: {"late.txt": KEPT},
+    pool: {"pooled.txt": KEPT},
+    names_of_libraries: {
+        name: name.encode() for name in ("config.json", "run.json", "log.txt", "code.diff", "checkpoints/1/whole.json")
+    },
+    link_inside: {"a_latest.txt": KEPT, "step.txt": KEPT},
+    link_to_folder: {"epoch/w.txt": KEPT, "latest/w.txt": KEPT},
+    link_elsewhere: {"theirs.txt": b"theirs"},
+    hard_link_elsewhere: {"theirs.txt": b"theirs"},
+    twice_the_same_name: {"a.txt": KEPT, "b.txt": KEPT},
+    empty_folder: {"a.txt": KEPT},
+    executable: {"tool.sh": KEPT},
+    closes_everything: {"a.txt": KEPT},
+    replaces_stdout: {"a.txt": KEPT},
+    many_small_writes: {"a.txt": b"x\n" * 100_000},
+    forks_and_dies: {"a.txt": KEPT},
+    returns_numbers_of_numpy: {"a.txt": KEPT},
 }
-STAGES = (*CASES, ends_by_itself, signals_itself, links_oddly, makes_a_program, runs_the_program)
-
-
-def install(folder):
-    """Write a distribution that offers these stages; the folder belongs on the PYTHONPATH."""
-    info = folder / "odd-0.1.dist-info"
-    info.mkdir(parents=True)
-    (folder / "odd.py").write_text(Path(__file__).read_text())
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 0.1\n")
-    points = "".join(f"toy_{stage.__name__} = odd:{stage.__name__}\n" for stage in STAGES)
-    (info / "entry_points.txt").write_text(f"[repro.stages]\n{points}")
+REFUSED = {
+    dangling: "output 'latest.txt': is a link to nothing: 'nowhere.txt'",
+    circle: "output 'a': is a link that",
+    circle_of_folders: "output 'a/self': is a link to a folder that it lies in",
+    foreign_folder: "output 'theirs': is a link to a folder outside the run's own",
+    fifo: "output 'pipe': is a FIFO",
+    socket_file: "output 's': is a socket",
+    device: "output 'zero': is a link to a device",
+    newline: r"output 'a\nb.txt': its name holds a control character",
+    not_utf8: r"output 'caf\udce9.txt': its name is not UTF-8",
+    own_name: "repro-run.json",
+    removes_its_folder: "the run's folder is gone",
+    leaves_at_once: "the stage's process left with code 0",
+    exits: "SystemExit",
+    segfaults: "killed by SIGSEGV",
+    real_time_signal: "killed by SIGRTMIN+3",
+    broken_text: "(its message can't be told: RuntimeError)",
+    circular_cause: "first",
+    own_cause: "mine",
+    huge_message: "xxx ... (cut)",
+    escape_in_message: r"\x1b]0;title\x07\ud800\x00",
+    returns_a_list: "a stage returns its metrics",
+}

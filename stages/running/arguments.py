@@ -44,7 +44,13 @@ def _parse(stage: str, arguments: Sequence[str] | None) -> argparse.Namespace:
         default="runs",
         help="The folder in which the runs' folders are, those of the sources included (default: runs).",
     )
-    parser.add_argument("--allow-unknown", action="store_true", help="Accept keys that no code of the stage reads.")
+    parser.add_argument(
+        "--allow-unknown",
+        metavar="KEY",
+        action="append",
+        default=[],
+        help="Accept this key though no code of the stage reads it; may be given again.",
+    )
     parser.add_argument("--resume", action="store_true", help="Go on where a killed run of this config stopped.")
     parser.add_argument("--hermetic", action="store_true", help="Fail if the stage reads what is not declared.")
     return parser.parse_args(arguments)

@@ -1,8 +1,8 @@
-"""The end of a stage's process, as of any Python process, but before its folder is looked at.
+"""How the process of a stage ends: as a plain Python process does, and before anything that it wrote is hashed.
 
-Python, when its main thread has come to an end, waits for the other threads that are no daemons, calls what `atexit`
-was told, and flushes and closes the files that are still open as it takes the modules apart. Until then nobody can say
-what a stage has written.
+The process was forked and leaves by `os._exit`, for the end of an interpreter with torch in it takes longer than many a
+stage. So what Python would do is done here: threads that are no daemons are waited for, functions registered with
+`atexit` are called, the project's modules are torn down, which closes what they hold, and files still open are flushed.
 """
 
 import atexit
@@ -11,90 +11,71 @@ import ctypes
 import gc
 import io
 import logging
-import os
-import signal
+import sys
 import threading
-import time
+import traceback
 import weakref
-from collections.abc import Collection
-from multiprocessing import util as multiprocessing_util
-from pathlib import Path
+from collections.abc import Iterable
+from itertools import takewhile
 
-PR_SET_CHILD_SUBREAPER = 36  # Linux, prctl(2): what loses its parent becomes this process's child
-PATIENCE = 10.0  # seconds for killed processes to be gone; one in an uninterruptible call may take longer
-_libc = ctypes.CDLL(None)
+_before = ""  # the module that was loaded last before the fork
+STANDARD = (0, 1, 2)
 
 
-def forget_inherited() -> None:
-    """In a fork: what was registered for the end of the process that forked is not to be done at the end of this one.
-
-    What the standard library does at every process's end stays.
-    """
-    for finalizer in list(getattr(weakref.finalize, "_registry", ())):
-        finalizer.atexit = False
+def begin() -> None:
+    """Call this right after the fork: what is registered belongs to the parent, and is not this process' to run."""
+    global _before  # noqa: PLW0603 - one process has one end
+    _before = next(reversed(sys.modules))
     atexit._clear()
+    # What libraries register once when they are imported, for the objects that this process makes from now on.
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
     atexit.register(logging.shutdown)
-    atexit.register(multiprocessing_util._exit_function)  # type: ignore[attr-defined]
-    atexit.register(weakref.finalize._exitfunc)  # type: ignore[attr-defined]
+    if util := sys.modules.get("multiprocessing.util"):
+        util._finalizer_registry.clear()
+        atexit.register(util._exit_function)
 
 
 def finish() -> None:
-    """Do all that Python does at the end of a process. Errors in it are printed, and are no failure there either."""
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    flush_open_files()
-    _close_wrappers()
-    flush_open_files()
+    """Do what the interpreter would do at its end. An error there is printed and changes nothing, as with Python."""
+    for step in (threading._shutdown, atexit._run_exitfuncs, _tear_down, _close_files):  # type: ignore[attr-defined]
+        try:
+            step()
+        except Exception:
+            with contextlib.suppress(Exception):  # the log may be closed
+                traceback.print_exc()
 
 
-def flush_open_files() -> None:
-    """Write out what open files hold back, of Python and of C. None is closed: the process may go on."""
-    gc.collect()  # a file that only a circle of objects holds is closed by this
-    still_open = _still_open()
-    # From the outside in: what text goes to is a buffer's.
-    for thing in (*(one for one in still_open if isinstance(one, io.TextIOBase)), *still_open):
-        with contextlib.suppress(Exception):  # closed already, or its descriptor is gone: Python says nothing either
-            thing.flush()
-    _libc.fflush(None)
+def _tear_down() -> None:
+    """Empty the modules of the project, as Python does: objects that only they hold are ended."""
+    from repro.stages.source.modules import is_installed
+
+    fresh = list(takewhile(lambda name: name != _before, reversed(sys.modules)))
+    loaded = [sys.modules[name] for name in fresh]
+    mine = [module for module in loaded if (file := getattr(module, "__file__", None)) and not is_installed(file)]
+    for module in mine:
+        for name in [name for name in vars(module) if not name.startswith("__")]:
+            vars(module)[name] = None
+    gc.collect()
 
 
-def _close_wrappers() -> None:
-    """Close files that are written in Python, such as gzip's, which have an end to write."""
-    for thing in _still_open():
-        if type(thing).__module__ not in ("_io", "io"):
-            with contextlib.suppress(Exception):
-                thing.close()
+def _close_files() -> None:
+    opened = [thing for thing in gc.get_objects() if issubclass(type(thing), io.IOBase)]
+    layers: tuple[Iterable[io.IOBase], ...] = (
+        [file for file in opened if type(file).__module__ != "_io"],  # what compresses, say, writes into another
+        [file for file in opened if type(file) is io.TextIOWrapper],
+        [file for file in opened if type(file) in (io.BufferedWriter, io.BufferedRandom)],
+    )
+    for layer in layers:
+        for file in layer:
+            with contextlib.suppress(Exception):  # closed, or a broken pipe: nobody is left to be told
+                _end(file)
+    ctypes.CDLL(None).fflush(None)
 
 
-def _still_open() -> list[io.IOBase]:
-    return [thing for thing in gc.get_objects() if issubclass(type(thing), io.IOBase)]
-
-
-def adopt_orphans() -> None:
-    """Become the parent of all that this process's children leave behind, sessions of their own included."""
-    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def kill_children(kept: Collection[int] = ()) -> None:
-    """Kill all children but these, and what becomes a child by it, and wait until they are gone.
-
-    Of a process that adopts orphans that is everything that it has started and whatever that has started.
-    """
-    end = time.monotonic() + PATIENCE
-    while (left := _children() - set(kept)) and time.monotonic() < end:
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        for pid in left:
-            with contextlib.suppress(ChildProcessError):
-                while os.waitpid(pid, os.WNOHANG) == (0, 0) and time.monotonic() < end:
-                    time.sleep(0.001)
-
-
-def _children() -> set[int]:
-    me = os.getpid()
-    try:
-        lists = [path.read_text() for path in Path(f"/proc/{me}/task").glob("*/children")]
-        return {int(pid) for text in lists for pid in text.split()}
-    except OSError:
-        return set()
+def _end(file: io.IOBase) -> None:
+    if file.closed or not file.writable():
+        return
+    file.flush()
+    if type(file).__module__ != "_io":
+        file.close()

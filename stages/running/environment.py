@@ -29,16 +29,13 @@ def asked_for(patterns: Iterable[str], outer: Mapping[str, str]) -> dict[str, st
     return {key: value for key, value in outer.items() if any(fnmatchcase(key, pattern) for pattern in patterns)}
 
 
-def start_again_in(wanted: Mapping[str, str]) -> bool:
+def start_again_in(wanted: Mapping[str, str]) -> None:
     """Start this process' command anew in this environment, unless that is what has been done.
 
     Python reads the hash seed, the locale and the time zone when it starts: nothing less would do.
-
-    Returns:
-        True: this process is the run's alone, to its end.
     """
     if os.environ.pop(AGAIN, None) or dict(os.environ) == dict(wanted):
-        return True
+        return
     sys.stdout.flush()
     sys.stderr.flush()
-    return os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], dict(wanted) | {AGAIN: "yes"})
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], dict(wanted) | {AGAIN: "yes"})

@@ -1,13 +1,14 @@
 """The one way to execute a run: with a queue or without, the same bytes."""
 
-import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from repro.stages import files
 from repro.stages.errors import StageError
-from repro.stages.run import Metrics, Run
+from repro.stages.plain import shown
+from repro.stages.run import Metrics, Run, plain_metrics
 from repro.stages.running import audit_hook, determinism, ranks
 from repro.stages.running.rank_parent import supervise
 from repro.stages.source import provenance, registry
@@ -24,8 +25,10 @@ class Result:
     unread: list[str] = field(default_factory=list)
 
 
-def execute(run: Run) -> Result:
+def execute(run: Run, end: Callable[[], None] = lambda: None) -> Result:
     """Set up determinism from the config, call the stage, gather what it read and returned.
+
+    `end` is called once the stage has returned, and is watched as the stage is: what its process does at its end.
 
     Raises:
         StageError: by the stage's own checks. Whatever else the stage raises passes through; of one of several ranks
@@ -35,8 +38,8 @@ def execute(run: Run) -> Result:
     stage = registry.load(run.params["stage"])
     size = ranks.count(run.params) if getattr(sys.modules[stage.__module__], "RANKS", False) else 1
     if size == 1:
-        return _compute(run, stage)
-    return result_of(supervise(run, size, lambda rank: _compute(rank, stage)))
+        return _compute(run, stage, end)
+    return result_of(supervise(run, size, lambda rank: _compute(rank, stage, end)))
 
 
 def result_of(document: Mapping[str, Any]) -> Result:
@@ -45,23 +48,30 @@ def result_of(document: Mapping[str, Any]) -> Result:
     return Result(**dict(document) | {"links": links})
 
 
-def _compute(run: Run, stage: registry.Stage) -> Result:
+def _compute(run: Run, stage: registry.Stage, end: Callable[[], None]) -> Result:
     settings = determinism.apply(run.params)
     try:
         with audit_hook.watched(run, stage) as watch:
-            metrics = _checked(stage(run) or {})
-            run.ending()
+            metrics = _checked(stage(run))
+            end()
     finally:
+        if run.curve and run.curve_file and run.rank == 0:
+            files.create(run.curve_file, run.curve.as_csv())
         if run.checkpoints is not None:
             run.checkpoints.close()
-    environment = provenance.versions() | provenance.hardware() | settings
+    environment = provenance.versions() | {"packages": provenance.packages()} | provenance.hardware() | settings
+    module = stage.__module__
+    if varying := registry.texts(getattr(sys.modules[module], "VARYING", None), f"VARYING of {module}"):
+        environment["varying"] = list(varying)
     if undeclared := watch.undeclared():
         environment["undeclared"] = undeclared
     return Result(metrics, run.params.record(), dict(run.links), environment, run.params.unread())
 
 
-def _checked(metrics: Mapping[str, Any]) -> Metrics:
-    for name, value in metrics.items():
-        if type(value) not in (int, float) or not math.isfinite(value):
-            raise StageError(f"metric {name!r}: a stage returns plain finite numbers, got: {value!r}")
-    return dict(metrics)
+def _checked(returned: object) -> Metrics:
+    """What a stage returned, as plain figures. One that is not finite is a figure, too, and no reason to lose files."""
+    if returned is None:
+        return {}
+    if not isinstance(returned, Mapping):
+        raise StageError(f'a stage returns its metrics, such as {{"loss": 0.5}}, or None, got: {shown(returned)}')
+    return plain_metrics(returned)

@@ -15,14 +15,17 @@ import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
+from socket import getaddrinfo
 from types import FrameType
 from typing import Any
 
 from repro.stages.errors import StageError
 from repro.stages.run import Run
 from repro.stages.source import modules
+from repro.stages.source.registry import texts
 
 MOST = 20  # of a kind that are named; all are counted
 STANDARD_LIBRARY = sysconfig.get_path("stdlib")
@@ -31,6 +34,8 @@ SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/lib64", "/opt", "/v
 CODE = (".py", ".pyc", ".so", ".pth", ".typed")
 METADATA = re.compile(r"\.(egg|dist)-info/")  # of packages, which libraries ask for
 WATCHERS = (__file__, str(Path(__file__).with_name("audit_hook.py")))  # their own frames are nobody's code
+URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/@]*@)?(\[[^]]*\]|[^/:?#]*)")
+WEB = ("http", "https", "file", "local")  # all other schemes are services that the stage reads by
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_TRUNC
 
 
@@ -40,16 +45,18 @@ class Watch:
     def __init__(self, run: Run, module: str) -> None:
         self.strict = run.hermetic
         self.packages = {modules.OURS, modules.package_of(module)}
-        self.asked_for = tuple(getattr(sys.modules[module], "ENVIRONMENT", ()))
+        self.asked_for = texts(getattr(sys.modules[module], "ENVIRONMENT", None), f"ENVIRONMENT of {module}")
         self.protected = _roots([run.out, *run.inputs.values()])
-        texts = list(_texts(run.params.config.values()))
-        named = [_declared_by(text) for text in texts if text.startswith("/")]
+        said = list(_texts(run.params.config.values()))
+        named = [_declared_by(text) for text in said if text.startswith("/")]
         data = [] if "://" in run.data or not run.data else [Path(run.data)]
         own = [run.checkpoints.folder] if run.checkpoints is not None else []
         self.declared = (*self.protected, *_roots([*own, *data, *named]))
         self.code = _roots([_folder_of(package) for package in self.packages])
         reads_a_service = bool(self.asked_for) and "://" in run.data
-        self.may_connect = reads_a_service or any("://" in text for text in texts)
+        urls = [found for text in said if (found := URL.match(text))]
+        self.may_connect = reads_a_service or any(url[1] not in WEB for url in urls)
+        self._hosts = {url[2] for url in urls if url[1] in WEB}
         self._made: set[str] = set()  # what this run created itself, wherever
         self._noted: dict[str, dict[str, None]] = {}
 
@@ -84,8 +91,18 @@ class Watch:
             self._made.add(place)
 
     def connected(self, socket: Any, address: Any) -> None:
-        if not self.may_connect:
+        if not self.may_connect and not self._is_declared(address):
             self._note("network", ":".join(map(str, address[:2])) if isinstance(address, tuple) else str(address))
+
+    def _is_declared(self, address: Any) -> bool:
+        """Whether it is that of a web server which the config names."""
+        if not isinstance(address, tuple) or not self._hosts:
+            return False
+        found = set[str]()
+        for host in self._hosts:
+            with suppress(OSError):
+                found |= {str(answer[4][0]) for answer in getaddrinfo(host, None)}
+        return address[0] in found | self._hosts
 
     def started(self, program: Any, arguments: Any, *_: Any) -> None:
         if self._is_own_code():

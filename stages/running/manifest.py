@@ -1,25 +1,26 @@
 """`repro-run.json`: the mark of a complete folder. With it the folder explains itself, without any queue."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from repro.stages import files
 from repro.stages.config import Config, fingerprint, sources
 from repro.stages.errors import StageError
-from repro.stages.run import CONFIG, MANIFEST, OWN_FILES, own_file
+from repro.stages.own_files import CONFIG, MANIFEST, own_file
+from repro.stages.plain import strict
 from repro.stages.running.execution import Result
 
 
-def describe(folder: Path, skip: tuple[str, ...] = OWN_FILES) -> list[dict[str, Any]]:
-    """`{path, size, sha256}` of every result file of a folder, sorted by path."""
-    return [
-        {"path": name, "size": (folder / name).stat().st_size, "sha256": files.sha256(folder / name)}
-        | files.executable(folder / name)
-        for name in files.below(folder)
-        if name not in skip
-    ]
+def describe(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
+    """`{path, size, sha256}` of these files of a folder, sorted by path; `executable` where one is."""
+    return [_described(folder / name, name) for name in sorted(names)]
+
+
+def _described(path: Path, name: str) -> dict[str, Any]:
+    found = {"path": name, "size": path.stat().st_size, "sha256": files.sha256(path)}
+    return found | ({"executable": True} if files.is_executable(path) else {})
 
 
 def manifest(
@@ -42,7 +43,7 @@ def manifest(
         "params": result.params,
         "environment": result.environment,
     } | ({"usage": dict(usage)} if usage else {})
-    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
+    return (json.dumps(strict(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def fingerprint_of_folder(folder: Path) -> str:

@@ -6,22 +6,21 @@ stage.
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from repro.stages import config as configs
 from repro.stages import files
 from repro.stages.errors import ConfigError, StageError
+from repro.stages.own_files import CONFIG, CURVES, DIFF, MANIFEST, own_file
 from repro.stages.params import Params
-from repro.stages.run import CONFIG, DIFF, MANIFEST, Run, own_file
-from repro.stages.running import ending, manifest, resume, terminal_report
+from repro.stages.run import Run
+from repro.stages.running import manifest, outputs, own_process, resume, terminal_report
 from repro.stages.running.checkpoints import Checkpoints
-from repro.stages.running.collecting import Collector
 from repro.stages.running.environment import asked_for, common_environment, start_again_in
-from repro.stages.running.execution import execute
 from repro.stages.source import provenance, registry
-from repro.stages.source.keys import check_keys
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class Options:
         conf, settings: laid over the file before anything else (R7).
         name: of the folder, instead of the config's.
         root: the folder in which runs lie, those of the sources too.
+        allow_unknown: keys that no code of the stage need read.
         resume: go on where a killed run of this config left off.
         hermetic: refuse reads of what is not declared.
     """
@@ -40,7 +40,7 @@ class Options:
     settings: Sequence[str] = ()
     name: str | None = None
     root: Path = Path("runs")
-    allow_unknown: bool = False
+    allow_unknown: Sequence[str] = ()
     resume: bool = False
     hermetic: bool = False
 
@@ -67,33 +67,28 @@ def start(path: Path, options: Options, stage: str | None = None) -> Path:
     granted = asked_for((*registry.environment(str(config["stage"])), "REPRO_DATA"), os.environ)
     if config.get("gpus", 0):  # the cards that this process may see
         granted |= asked_for(("CUDA_VISIBLE_DEVICES",), os.environ)
-    if not start_again_in(common_environment(os.environ) | granted):
-        return _run(path, config, options)
-    ending.adopt_orphans()
-    return _run(path, config, options, _end)
+    start_again_in(common_environment(os.environ) | granted)
+    return _run(path, config, options)
 
 
-def _end() -> None:
-    """What a process does at its end, now: its folder is looked at next."""
-    ending.finish()
-    ending.kill_children()  # what the stage has left running must not write any more
-
-
-def _run(
-    path: Path, config: configs.Config, options: Options, end: Callable[[], None] = ending.flush_open_files
-) -> Path:
+def _run(path: Path, config: configs.Config, options: Options) -> Path:
     """The steps that follow the merge."""
     name = configs.check_name(options.name or path.stem, str(path))
     root = options.root
     inputs = {source: root / source for source in configs.sources(config)}
     digest = manifest.fingerprint_of(config, inputs)
     folder, kept = root / name, resume.checkpoints_of(root, name)
-    held = resume.hold(folder) if options.resume else None
+    with files.held(kept.with_name(f"{name}.lock"), f"{folder}: a run of this name is under way"):
+        return _run_in(folder, kept, name, config, digest, inputs, options)
+
+
+def _run_in(
+    folder: Path, kept: Path, name: str, config: configs.Config, digest: str, inputs: dict[str, Path], options: Options
+) -> Path:
     if not (options.resume and resume.make_way(folder, config)):
         _make_folder(folder, config)
-        held = resume.hold(folder)
         shutil.rmtree(kept, ignore_errors=True)  # of a folder that somebody has removed
-    package = registry.package(str(config["stage"]))
+    module = registry.locate(str(config["stage"])).partition(":")[0]
     run = Run(
         name,
         Params(config),
@@ -102,31 +97,25 @@ def _run(
         os.environ.get("REPRO_DATA") or str(Path.cwd()),
         options.hermetic,
         terminal_report.progress,
-        checkpoints=Checkpoints(kept.resolve(), digest, package),
-        ending=end,
+        checkpoints=Checkpoints(kept.resolve(), digest, module),
+        curve_file=folder.resolve() / CURVES,
     )
-    result = execute(run)
-    _collect(run, config)
-    result.environment.update(provenance.code(package))
-    terminal_report.warn(result)
+    code = provenance.snapshot(str(config["stage"]))
+    result = own_process.compute(run)
+    found = outputs.collect(run.out, run.inputs, result.links, (CONFIG, CURVES))
+    if not (folder / CONFIG).exists():
+        raise StageError(f"{folder}: the stage has removed the run's own {CONFIG}, and its outputs with it")
+    result.environment.update(code.facts)
+    for remark in terminal_report.remarks(result, found.empty):
+        print(remark, file=sys.stderr)
     of_sources = {source: {"fingerprint": manifest.fingerprint_of_folder(f)} for source, f in inputs.items()}
-    document = manifest.manifest(name, config, digest, of_sources, manifest.describe(folder), result)
-    if result.environment.get("dirty"):
-        files.create(folder / DIFF, provenance.diff(package))
+    listed = manifest.describe(folder, [*found.files, *found.links])
+    document = manifest.manifest(name, config, digest, of_sources, listed, result)
+    if code.diff:
+        files.create(folder / DIFF, code.diff)
     files.create(folder / MANIFEST, document)
     shutil.rmtree(kept, ignore_errors=True)
-    if held is not None:
-        os.close(held)
     return folder
-
-
-def _collect(run: Run, config: configs.Config) -> None:
-    collector = Collector(run.out, run.inputs, run.links, own=(CONFIG,))
-    collector.collect()
-    if not (run.out / CONFIG).is_file() or (run.out / CONFIG).read_bytes() != configs.pretty(config):
-        raise StageError(f"{CONFIG}: the stage has changed or removed the run's own copy of its config")
-    for folder in collector.empty:
-        terminal_report.note(f"not kept by a store: {folder}/ is empty")
 
 
 def _merged(path: Path, options: Options, stage: str | None) -> configs.Config:
@@ -134,7 +123,7 @@ def _merged(path: Path, options: Options, stage: str | None) -> configs.Config:
     configs.check(config, str(path))
     if stage is not None and config["stage"] != stage:
         raise ConfigError(f'{path}: "stage" is "{config["stage"]}"; run it with: repro run {path}')
-    check_keys(config, registry.keys(str(config["stage"]), str(path)), str(path), options.allow_unknown)
+    registry.check(config, str(path), options.allow_unknown)
     return config
 
 

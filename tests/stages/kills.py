@@ -21,8 +21,9 @@ from pathlib import Path
 import safetensors.torch
 
 from repro.stages import files
-from repro.stages.errors import RankError, Stopped
-from repro.stages.run import OWN_FILES, Run
+from repro.stages.errors import RankError, RunFailed, Stopped
+from repro.stages.own_files import OWN_FILES
+from repro.stages.run import Run
 from repro.stages.running import checkpoint_files, checkpoints
 from repro.stages.running.resume import CHECKPOINTS
 from repro.stages.running.standalone import Options, run_alone
@@ -81,7 +82,7 @@ def attempt(path, root, at=0, number=signal.SIGKILL, whole=True):
             run_alone(path, Options(root=root, hermetic=True, resume=True))
             (root / "calls").write_text(str(strike.count.value))
             code = 0
-        except RankError as error:
+        except (RankError, RunFailed) as error:
             code = 4 if "was killed by SIGKILL" in str(error) else 1
             print(error)
         except Stopped:

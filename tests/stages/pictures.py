@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from repro.stages.run import OWN_FILES
+from repro.stages.own_files import OWN_FILES
 from repro.stages.running.standalone import Options, run_alone
 
 

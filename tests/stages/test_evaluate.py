@@ -8,7 +8,7 @@ import pytest
 
 from repro.stages import evaluate
 from repro.stages.errors import StageError
-from repro.stages.run import MANIFEST
+from repro.stages.own_files import MANIFEST
 from tests.stages.patterns import CLASSES, dataset, write_patterns
 from tests.stages.pictures import files_of, run_stage
 

@@ -197,11 +197,11 @@ def test_empty_splits_are_refused(data, tmp_path):
 
 
 @pytest.mark.parametrize("level", ["list", "sha256"])
-def test_pins_name_what_was_added_removed_and_changed(data, tmp_path, capsys, level):
+def test_pins_name_what_was_added_removed_and_changed(data, tmp_path, capfd, level):
     write(data, two_classes(4))
     kept = pack(tmp_path, "kept", paranoia=level)
     digest = metadata_of(kept)["digest"]
-    assert digest in capsys.readouterr().out
+    assert digest in capfd.readouterr().out
     assert digest == hashlib.sha256((kept / "files.csv").read_bytes()).hexdigest()
     pins = {"paranoia": level, "expected": digest, "expected_files": str(kept / "files.csv")}
     pack(tmp_path, "same", **pins)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from repro.stages.errors import StageError
-from repro.stages.run import MANIFEST
+from repro.stages.own_files import MANIFEST
 from tests.stages.patterns import pattern
 from tests.stages.pictures import files_of, run_stage
 

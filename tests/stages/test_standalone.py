@@ -26,7 +26,7 @@ def lab(tmp_path_factory):
 
 
 @pytest.fixture
-def go(lab, tmp_path, monkeypatch, capsys):
+def go(lab, tmp_path, monkeypatch, capfd):
     """Write a config, run it in this process; the exit code (0 if it went well) and what was printed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(standalone, "start_again_in", lambda wanted: None)  # this process is the tests'
@@ -39,7 +39,7 @@ def go(lab, tmp_path, monkeypatch, capsys):
             command_line.main(stage, ["-c", f"{name}.json", *arguments])
         except SystemExit as leaving:
             code = leaving.code
-        return code, *capsys.readouterr()
+        return code, *capfd.readouterr()
 
     return run
 
@@ -62,7 +62,8 @@ def test_a_folder_with_config_outputs_and_mark(go, tmp_path):
     assert "3/3  loss" in err
     folder = tmp_path / "runs" / "model"
     assert sorted(p.name for p in folder.iterdir()) == [
-        "habits.txt", "machine.txt", "repro-config.json", "repro-run.json", "seen.json", "weights.bin",
+        "habits.txt", "machine.txt", "repro-config.json", "repro-curves.csv", "repro-run.json", "seen.json",
+        "weights.bin",
     ]  # fmt: skip
     assert (folder / "repro-config.json").read_text() == '{\n  "stage": "sample",\n  "lr": 0.2\n}\n'
     assert stat.S_IMODE((folder / "repro-config.json").stat().st_mode) == 0o444
@@ -159,7 +160,7 @@ def test_a_source_that_is_missing_or_not_finished(go, tmp_path):
         ('{"lr": 1}', (), ['no "stage"']),
         ({}, ("--conf", '{"lr": {"a": 1}}'), ["--conf", '"lr_a": 1']),
         ({}, ("--set", "lr"), ["--set 'lr': expected key=value"]),
-        ({}, ("--root", "model.json"), ["model.json/model: can't be written: Not a directory"]),
+        ({}, ("--root", "model.json"), ["model.json/.checkpoints: can't be written: Not a directory"]),
         ({}, ("-c", "no\nwhere.json"), ["error: no where.json"]),
         ({}, ("-c", "nowhere.json"), ["nowhere.json: can't be read: No such file"]),
         ({}, ("-c", "."), ["error: .: "]),
@@ -171,7 +172,7 @@ def test_what_is_refused_makes_no_folder(go, tmp_path, config, arguments, says):
 
 
 def test_an_unknown_key_can_be_allowed_and_is_named(go, tmp_path):
-    code, _, err = go({"chanels": 4}, "--allow-unknown")
+    code, _, err = go({"chanels": 4}, "--allow-unknown", "chanels")
     assert code == 0
     assert "never read: chanels\n" in err
 

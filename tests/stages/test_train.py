@@ -14,7 +14,7 @@ import torch
 
 from repro.stages.errors import ConfigError, StageError
 from repro.stages.images import model_file
-from repro.stages.run import MANIFEST
+from repro.stages.own_files import MANIFEST
 from repro.stages.source import registry
 from repro.stages.training import optimizer, options
 from tests.stages.patterns import dataset, model, write_patterns

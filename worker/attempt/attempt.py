@@ -24,6 +24,7 @@ class Attempt:
     slot: Slot
     sources: dict[str, RunDocument]
     began: float = field(default_factory=time.monotonic)
+    stage_began: float | None = None  # when its process was started
     progress: Document | None = None
     progress_at: float = field(default_factory=time.monotonic)  # when the stage last said how far it is
     log_cursor: LogCursor = field(default_factory=LogCursor)
@@ -33,6 +34,7 @@ class Attempt:
     leaving: bool = False  # told to stop at its next step, to be handed back
     stopped: Outcome | None = None
     child: Child | None = None
+    _begun: int | None = None  # the step that it went on from
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -55,7 +57,8 @@ class Attempt:
         return fields
 
     def record_progress(self, progress: Document) -> None:
-        self.progress, self.progress_at = progress, time.monotonic()
+        self._begun = progress["step"] - 1 if self._begun is None else self._begun
+        self.progress, self.progress_at = progress | {"begun": self._begun}, time.monotonic()
         self.usage_meter.record_step(progress["step"], self.progress_at)
 
     def record_checkpoint(self, checkpoint: Document) -> None:
@@ -69,7 +72,9 @@ class Attempt:
     def over_limit(self, now: float) -> Document | None:
         """The error of a run past its time limit, or without progress for too long; it would be so again."""
         limit, stall = self.run["time_limit"], self.run.get("stall_limit")
-        if limit is not None and now - self.began > limit:
+        if self.stage_began is None:  # inputs are being pulled: no time of the stage's
+            return None
+        if limit is not None and now - self.stage_began > limit:
             return {"type": "TimeLimit", "message": f"stopped after its time limit of {limit:g} s"}
         if stall is not None and now - self.progress_at > stall:
             return {"type": "StallLimit", "message": f"stopped after {stall:g} s without progress"}
@@ -78,6 +83,7 @@ class Attempt:
     def started(self, child: Child) -> None:
         with self._lock:
             self.child = child
+            self.stage_began = self.progress_at = time.monotonic()
             if self.stopped is not None:
                 child.kill()
             elif self.leaving:

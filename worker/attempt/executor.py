@@ -16,10 +16,11 @@ from repro.scheduler.runs import State
 from repro.scheduler.server.connection import Document
 from repro.stages import config as configs
 from repro.stages.errors import StageError
-from repro.stages.run import CONFIG
+from repro.stages.own_files import CONFIG
 from repro.stages.running.environment import asked_for
 from repro.stages.running.execution import result_of
-from repro.stages.source import project, registry
+from repro.stages.running.own_process import read_answer
+from repro.stages.source import project, provenance, registry
 from repro.worker.attempt.attempt import Attempt
 from repro.worker.attempt.delivery import deliver, keep_failed
 from repro.worker.attempt.faults import outcome_of_error, outcome_of_exit
@@ -59,14 +60,21 @@ class Executor:
         self._prepare(attempt, workspace)
         folder = workspace.checkpoints
         uploader = checkpoint_store.Uploader(self.store, workspace.location, folder, attempt.record_checkpoint)
+        code = provenance.snapshot(attempt.run["stage"])
         last = self._run_stage(attempt, workspace, uploader)
-        failure = attempt.stopped or outcome_of_exit(last, attempt.leaving)
+        failure = attempt.stopped or outcome_of_exit(last, attempt.leaving, attempt.slot.shares_card)
         if isinstance(failure, MachineFault) or failure == HANDED_BACK:
             uploader.push_newest()  # the next attempt goes on from it
         if uploader.error:
             workspace.append_to_log(uploader.error)
         if failure is None:
-            return deliver(self.store, attempt, workspace, result_of(last["result"]))
+            try:
+                for name, source in attempt.sources.items():
+                    self.store.check_inputs(outputs_of(self.store, source), source["location"], name)
+                return deliver(self.store, attempt, workspace, result_of(last["result"]), code)
+            except StageError as error:  # what the stage has left can't be a result
+                failure = outcome_of_error(error, attempt)
+                workspace.append_to_log(str(error))
         return keep_failed(self.store, failure, workspace)
 
     def _prepare(self, attempt: Attempt, workspace: Workspace) -> None:
@@ -75,6 +83,9 @@ class Executor:
             source = attempt.sources.get(name, {})
             if source.get("state") != State.DONE:
                 raise StageError(f"source {name!r} is {source.get('state', 'gone')}, not done")
+        _check_fingerprint(attempt)
+        for name in attempt.run["sources"]:
+            source = attempt.sources[name]
             self.store.pull(outputs_of(self.store, source), source["location"], workspace.input(name))
         tokens = [token for token in runs.tokens(attempt.run) if token != attempt.token]
         earlier = [self.store.location(attempt.name, token) for token in reversed(tokens)]
@@ -86,11 +97,16 @@ class Executor:
         granted = asked_for(registry.environment(attempt.run["stage"]), os.environ) | attempt.slot.environment
         try:
             child = self.fork_server.start(workspace.folder, workspace.log, granted)
-            return self._watch(attempt, child, uploader)
+            try:
+                return self._watch(attempt, child, uploader, workspace)
+            finally:
+                child.kill()  # it is over, unless watching it failed: then it must not keep its card
         finally:
             uploader.end()
 
-    def _watch(self, attempt: Attempt, child: Child, uploader: checkpoint_store.Uploader) -> dict[str, Any]:
+    def _watch(
+        self, attempt: Attempt, child: Child, uploader: checkpoint_store.Uploader, workspace: Workspace
+    ) -> dict[str, Any]:
         """Follow the child to its exit; returns its last words, by kind."""
         attempt.started(child)
         last: dict[str, Any] = {}
@@ -101,7 +117,22 @@ class Executor:
             if "checkpoint" in line:
                 uploader.announce_new()
         attempt.usage_meter.peak = max(attempt.usage_meter.peak, last.get("peak", 0))
-        return last
+        return last | read_answer(workspace.answer)
+
+
+def _check_fingerprint(attempt: Attempt) -> None:
+    """A result is found by its fingerprint: it must be the one of the sources that are really read.
+
+    Raises:
+        StageError: it is of others.
+    """
+    run = attempt.run
+    digest = configs.fingerprint(run["config"], {name: s["fingerprint"] for name, s in attempt.sources.items()})
+    if run["sources"] and digest != run["fingerprint"]:
+        raise StageError(
+            f"this run was submitted for other sources than those that are called {', '.join(run['sources'])} now; "
+            "cancel it, and submit its config under a new name"
+        )
 
 
 def _request(attempt: Attempt, workspace: Workspace, data: str) -> Document:

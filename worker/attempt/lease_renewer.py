@@ -10,12 +10,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from repro.scheduler import runs
-from repro.scheduler.server.connection import DriverError, Queue
+from repro.scheduler.server.connection import DriverError, Queue, is_later
 from repro.worker.attempt.attempt import Attempt
 from repro.worker.attempt.outcome import Stopped
+from repro.worker.watched_thread import WatchedThread
 
 
-class LeaseRenewer(threading.Thread):
+class LeaseRenewer(WatchedThread):
     """Renews every registered attempt's lease, each third of its length.
 
     It does nothing else, and each renewal has a connection of its own: a reply that does not come delays no other.
@@ -40,7 +41,7 @@ class LeaseRenewer(threading.Thread):
         with self._lock:
             return list(self._attempts.values())
 
-    def run(self) -> None:
+    def work(self) -> None:
         due = time.monotonic() + self.lease / 3
         with ThreadPoolExecutor(thread_name_prefix="lease") as threads:
             while not self._ending.wait(max(0.0, due - time.monotonic())):
@@ -52,8 +53,17 @@ class LeaseRenewer(threading.Thread):
 
     def _renew(self, attempt: Attempt) -> None:
         with contextlib.suppress(DriverError):  # an unreachable server is no loss yet: the next round tries again
-            if not runs.renew(self.db, attempt.name, attempt.token, self.lease, attempt.news()):
+            if not self._renewed(attempt):
                 with self._lock:
                     is_still_ours = attempt.token in self._attempts
                 if is_still_ours:
                     attempt.stop(Stopped("it was cancelled, or its lease was taken"))
+
+    def _renewed(self, attempt: Attempt) -> bool:
+        """The lease matters more than the news: what of them can't be told costs no lease."""
+        try:
+            return runs.renew(self.db, attempt.name, attempt.token, self.lease, attempt.news())
+        except Exception as error:
+            if isinstance(error, DriverError) and is_later(error):
+                raise
+            return runs.renew(self.db, attempt.name, attempt.token, self.lease)

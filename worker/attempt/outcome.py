@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from repro.scheduler.server.connection import Document
+from repro.stages.plain import figures
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,7 @@ class Done:
     result: Document
 
     def __str__(self) -> str:
-        figures = "  ".join(f"{name} {value:.6g}" for name, value in self.result["metrics"].items())
-        return f"done  {figures}".rstrip()
+        return f"done  {figures(self.result['metrics'], 6)}".rstrip()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Inside a run's own process: take the request, call the stage, report; then leave without returning."""
 
 import contextlib
-import ctypes
+import fcntl
 import json
 import os
 import resource
@@ -11,45 +11,37 @@ import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-if TYPE_CHECKING:
-    from repro.stages.running.execution import Result
+from repro.stages.running import process_tree
 
-PR_SET_PDEATHSIG = 1  # Linux, prctl(2): the child gets this signal when its parent dies
-_libc = ctypes.CDLL(None)
+ANSWER = "answer.json"  # in the attempt's folder: what came of the run
 REPORT_EVERY = 0.1  # seconds; a stage may call `progress` at every step
+HIGH = 500  # the number of an open file, below the usual limit of 1,024
 
 
 def main(message: bytes, report: int, log: int, parent: int, code_as_of: Mapping[Path, int]) -> NoReturn:
     """Run the request that a message names; lines of JSON go to `report`, all output of the stage to `log`."""
-    code = 1
     try:
         _settle_in(log, parent)
         order = json.loads(message)
         os.environ.update(order["environment"])
-        request = json.loads((Path(order["work"]) / "request.json").read_bytes())
-        os.chdir(request["out"])
+        work = Path(order["work"])
+        request = json.loads((work / "request.json").read_bytes())
         forget_what_changed("repro.stages", code_as_of)
-        code = _run(request, report)
+        _run(request, report, work)
     except BaseException:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(OSError):
             traceback.print_exc()
     finally:
-        # The log may lie on a full disk, or the stage have closed it: the end of a run is no reason to fail.
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(Exception):
-                stream.flush()
-        os._exit(code)  # what a process does at its end has been done: see `ending`
+        os._exit(1)
 
 
 def _settle_in(log: int, parent: int) -> None:
     os.setpgid(0, 0)
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
-        os._exit(1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
+    process_tree.die_with(parent)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     nothing = os.open(os.devnull, os.O_RDONLY)
     for handle, place in ((nothing, 0), (log, 1), (log, 2)):
@@ -82,23 +74,17 @@ def _modified(file: Path) -> int:
         return -1
 
 
-def _run(request: dict[str, Any], report: int) -> int:
+def _run(request: dict[str, Any], report: int, work: Path) -> NoReturn:
     # All that this needs is imported before the project's folder comes first on the path.
-    from repro.stages.errors import Stopped, describe
+    from repro.stages.own_files import CURVES
     from repro.stages.params import Params
     from repro.stages.run import Run
-    from repro.stages.running import ending
+    from repro.stages.running import own_process
     from repro.stages.running.checkpoints import Checkpoints
-    from repro.stages.running.execution import execute
     from repro.stages.source import project, registry
 
-    def saved(step: int) -> None:
-        _write_line(report, {"checkpoint": step})
-
+    pipe = _Report(report)
     project.use(request["project"])
-    ending.forget_inherited()
-    ending.adopt_orphans()
-
     run = Run(
         name=request["name"],
         params=Params(request["config"]),
@@ -106,51 +92,39 @@ def _run(request: dict[str, Any], report: int) -> int:
         out=Path(request["out"]),
         data=request["data"],
         hermetic=request["hermetic"],
-        ending=ending.finish,
-        report=_ProgressReport(report),
+        report=pipe.progress,
         checkpoints=Checkpoints(
-            Path(request["checkpoints"]), request["fingerprint"], registry.package(request["config"]["stage"]), saved
+            Path(request["checkpoints"]),
+            request["fingerprint"],
+            registry.locate(request["config"]["stage"]).partition(":")[0],
+            lambda step: pipe.write({"checkpoint": step}),
         ),
+        curve_file=work / CURVES,
     )
-    try:
-        _write_result(execute(run), report)
-    except Stopped as stopped:
-        print(stopped)
-        _write_line(report, {"stopped": stopped.step})
-        ending.flush_open_files()
-    except BaseException as error:  # sys.exit() in a stage is no way to end it well
-        _write_line(report, {"error": describe(error)})  # before the log, which may lie on a full disk
-        with contextlib.suppress(Exception):  # an error may be one that can't be shown, and the log be closed
-            traceback.print_exc()
-        ending.finish()
-        return 1
-    return 0
+    own_process.leave(run, work / ANSWER, pipe.write)
 
 
-def _write_result(result: "Result", report: int) -> None:
-    """To the worker all of it, to the log what a user should notice."""
-    _write_line(report, {"result": vars(result)})
-    with contextlib.suppress(Exception):  # the stage may have closed or replaced it
-        if result.unread:
-            print(f"never read: {', '.join(result.unread)}")
-        for kind, names in result.environment.get("undeclared", {}).items():
-            print(f"not declared: {kind}: {', '.join(names)}")
+class _Report:
+    """The pipe to the worker: what it tells while the run is under way. No run depends on it."""
 
+    def __init__(self, handle: int) -> None:
+        # Up here no stage's own file comes to lie, as it would at a low number that the stage has closed.
+        self.handle = fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, HIGH)
+        os.close(handle)
+        self._status, self._next = os.fstat(self.handle), 0.0
 
-class _ProgressReport:
-    """Passes progress on, at most so often, and always the last step."""
-
-    def __init__(self, report: int) -> None:
-        self.report, self.next = report, 0.0
-
-    def __call__(self, step: int, total: int, metrics: dict[str, Any]) -> None:
+    def progress(self, step: int, total: int | None, metrics: dict[str, Any]) -> None:
+        """At most so often, and always the last step."""
         now = time.monotonic()
-        if now >= self.next or step == total:
-            self.next = now + REPORT_EVERY
-            _write_line(self.report, {"progress": {"step": step, "total": total, "metrics": metrics}})
+        if now >= self._next or step == total:
+            self._next = now + REPORT_EVERY
+            self.write({"progress": {"step": step, "total": total, "metrics": metrics}})
 
-
-def _write_line(report: int, line: dict[str, Any]) -> None:
-    data = json.dumps(line).encode() + b"\n"
-    while data:
-        data = data[os.write(report, data) :]
+    def write(self, line: dict[str, Any]) -> None:
+        data = json.dumps(line).encode() + b"\n"
+        try:
+            if os.path.samestat(os.fstat(self.handle), self._status):  # the stage may have closed it
+                while data:
+                    data = data[os.write(self.handle, data) :]
+        except OSError:
+            return

@@ -42,6 +42,8 @@ class Child:
                 line = _parsed(text)
                 if "pid" in line:
                     self._started(line["pid"])
+                elif "unborn" in line:
+                    raise ForkServerLost(f"no process could be started for the run: {line['unborn']}")
                 elif "exit" in line:
                     with self._lock:
                         self._pid = None

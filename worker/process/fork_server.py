@@ -18,8 +18,9 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
-from repro.stages.running import ending
+from repro.stages.running import process_tree
 from repro.worker.process import child
 
 HUGE = 2 << 20  # bytes of a huge page
@@ -31,9 +32,8 @@ LIBRARIES = (
     "matplotlib.figure", "matplotlib.backends.backend_agg",
 )  # fmt: skip
 OURS = (  # what a child calls: each would be imported anew in every one
-    "repro.stages.running.execution",
+    "repro.stages.running.own_process",
     "repro.stages.running.checkpoints",
-    "repro.stages.running.ending",
     "repro.stages.running.manifest",
     "repro.stages.run",
 )
@@ -42,6 +42,7 @@ OURS = (  # what a child calls: each would be imported anew in every one
 def main() -> None:
     requests = socket.socket(fileno=int(sys.argv[1]))
     _preload()
+    process_tree.adopt_orphans()
     code_as_of = child.modification_times("repro.stages")
     try:
         requests.send(b"ready")
@@ -63,6 +64,7 @@ def _preload() -> None:
             registry.load(stage)
     compiling.compile_own_code()
     provenance.versions()
+    provenance.packages()
     for _ in range(2):  # the second time looks at the libraries that the first has loaded
         determinism.apply(Params({}))
     gc.collect()
@@ -87,7 +89,6 @@ def _collapse() -> None:
 
 def _serve(requests: socket.socket, code_as_of: dict[Path, int]) -> None:
     children: dict[int, int] = {}  # process id -> the write end of its report
-    ending.adopt_orphans()  # of children that have died; a living one adopts its own
     started = 0
     ended_read, ended_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(ended_write, warn_on_full_buffer=False)
@@ -110,7 +111,7 @@ def _serve(requests: socket.socket, code_as_of: dict[Path, int]) -> None:
             else:
                 for pid in children:
                     _kill_group(pid)
-                ending.kill_children()
+                process_tree.end_orphans(())
                 return
 
 
@@ -120,7 +121,13 @@ def _start(requests: socket.socket, children: dict[int, int], code_as_of: dict[P
         return False
     report, log = handles
     parent = os.getpid()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:  # no memory or no process is left: a matter of this run alone
+        _write_line(report, {"unborn": error.strerror or "no process could be forked"})
+        os.close(log)
+        os.close(report)
+        return True
     if pid == 0:
         for other in children.values():
             os.close(other)
@@ -140,17 +147,17 @@ def _reap(children: dict[int, int]) -> None:
         pid, status, used = os.wait4(-1, os.WNOHANG)
         if pid == 0:
             return
-        if pid not in children:
-            continue  # an orphan
-        _kill_group(pid)  # what the stage itself started must not outlive it, in a session of its own neither
-        ending.kill_children(kept=children.keys() - {pid})
+        if pid not in children:  # an orphan of one that has ended
+            continue
         report = children.pop(pid)
+        _kill_group(pid)  # what the stage itself started must not outlive it,
+        process_tree.end_orphans(children)  # wherever it has gone
         peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # bytes, of it and what it waited for
         _write_line(report, {"exit": os.waitstatus_to_exitcode(status), "peak": peak})
         os.close(report)
 
 
-def _write_line(report: int, line: dict[str, int]) -> None:
+def _write_line(report: int, line: dict[str, Any]) -> None:
     # The leading newline ends a line that a killed child left half-written.
     with contextlib.suppress(BrokenPipeError):
         os.write(report, b"\n" + json.dumps(line).encode() + b"\n")
