@@ -30,8 +30,8 @@ class Settings:
         return cls(
             home=home,
             mongo_url=environ.get("REPRO_MONGO_URL") or None,
-            store=_trimmed(store) if "://" in store else f"file://{_absolute(store)}",
-            data=_trimmed(data) if "://" in data else str(_absolute(data)),
+            store=_url(store) if "://" in store else f"file://{_absolute(store)}",
+            data=_url(data) if "://" in data else str(_absolute(data)),
         )
 
 
@@ -49,7 +49,9 @@ def _absolute(value: str) -> Path:
         raise ReproError(f"can't make {value} an absolute path: {error}; go to another folder") from error
 
 
-def _trimmed(url: str) -> str:
-    """Without trailing slashes, but never shorter than `file:///`."""
+def _url(url: str) -> str:
+    """Without trailing slashes, but never shorter than `file:///`; a local path absolute, as one without a scheme."""
     scheme, _, rest = url.partition("://")
+    if scheme in ("file", "local"):
+        return f"{scheme}://{_absolute(rest)}"
     return f"{scheme}://{rest.rstrip('/') or rest[:1]}"

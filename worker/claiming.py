@@ -9,6 +9,7 @@ from repro.scheduler.runs import RunDocument
 from repro.scheduler.server.connection import Queue
 from repro.worker.attempt.attempt import Attempt
 from repro.worker.gpus import Inventory, used_by_others
+from repro.worker.known_code import KnownCode
 from repro.worker.polling import PollingRates
 from repro.worker.slots import Slots
 
@@ -31,7 +32,9 @@ class Claimer:
         rates: PollingRates,
         inventory: Inventory,
         only_idle: bool,
+        known_code: KnownCode | None = None,
     ) -> None:
+        self.known_code = known_code or KnownCode()
         self.db, self.worker, self.slots, self.lease = db, worker, slots, lease
         self.rates, self.inventory, self.only_idle = rates, inventory, only_idle
         self.count = 0  # of the runs claimed so far
@@ -45,7 +48,12 @@ class Claimer:
         Raises:
             DriverError: MongoDB is away; the next call finds out whether the claim was made all the same.
         """
-        run = self._claimed_run()
+        while run := self._claimed_run():
+            if lack := self.known_code.lack_of(run):
+                runs.hand_back(self.db, run["_id"], run["lease"]["token"], why=f"{self.worker} {lack}")
+                self._token = None
+                continue
+            break
         sources = lineage.sources(self.db, run) if run else {}
         self._token = None
         if run is None:
@@ -74,7 +82,7 @@ class Claimer:
             return run
         self._token = runs.new_token()
         claimable, spread = self._claimable(), self.rates.claim_spread()
-        return runs.claim(self.db, self.worker, claimable, self.lease, self._token, spread)
+        return runs.claim(self.db, self.worker, claimable, self.lease, self._token, spread, self.known_code.lacks)
 
     def _claimable(self) -> list[int]:
         """The GPU counts to claim now. While some GPUs are busy and the first in line needs more than are free,
@@ -83,7 +91,7 @@ class Claimer:
         self._has_reservation = False
         if not any(free) or not self.slots.used or reach == 1:
             return free
-        first = claims.first_in_line(self.db, range(1, reach + 1))
+        first = claims.first_in_line(self.db, range(1, reach + 1), self.known_code.lacks)
         if first is None or first["gpus"] in free:
             return free
         self._has_reservation = runs.reserve(self.db, first["_id"], self.worker, RESERVATION)

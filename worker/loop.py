@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from repro.scheduler.queue import claims, workers
 from repro.scheduler.server.connection import DriverError, Queue, reachable
-from repro.stages.errors import Unreachable
+from repro.stages.errors import ReproError, Unreachable
+from repro.stages.plain import shown
 from repro.worker.attempt.executor import Executor
 from repro.worker.attempt.lease_renewer import LeaseRenewer
 from repro.worker.claiming import Claimer
 from repro.worker.gpus import Inventory, Nvml
 from repro.worker.healing import Healer
 from repro.worker.interrupts import Interrupts
+from repro.worker.known_code import KnownCode
 from repro.worker.live.console import Console
 from repro.worker.live.reporter import LiveReporter
 from repro.worker.polling import PollingRates
@@ -45,6 +47,12 @@ class Options:
     only_idle: bool = False
 
 
+class WorkerBroken(ReproError):
+    """The worker itself is at fault, and leaves; its runs are somebody else's."""
+
+    exit_code = 1
+
+
 class Worker:
     """One worker process. Runs are executed in threads, one for each slot; only this loop writes their transitions."""
 
@@ -68,8 +76,9 @@ class Worker:
         self._claim_interval = rates.claim_interval()
         self._interrupts = Interrupts(self._bell)
         self._lease_renewer = LeaseRenewer(db, lease)
+        self._known_code = KnownCode()
         self._registration = self._register(inventory)
-        self._claimer = Claimer(db, self.name, slots, lease, rates, inventory, options.only_idle)
+        self._claimer = Claimer(db, self.name, slots, lease, rates, inventory, options.only_idle, self._known_code)
         self._running = RunningAttempts(db, executor, slots, self._lease_renewer, console, self._bell)
         self._prefetcher = Prefetcher(db, executor.store)
         self._healer = Healer(db, lease, rates, console)
@@ -81,7 +90,9 @@ class Worker:
         slots, lease = self.slots, self.options.lease
         present = [gpu.uuid for gpu in inventory.gpus()] if slots.all_gpus else []
         numbers = [present.index(gpu) for gpu in slots.all_gpus]
-        return Registration(self.db, self.name, slots, numbers, lease, self._rates, self.console, self._bell)
+        registration = Registration(self.db, self.name, slots, numbers, lease, self._rates, self.console, self._bell)
+        registration.known_code = self._known_code
+        return registration
 
     def run(self) -> None:
         """Work until there is a reason to leave; the leases are renewed to the last."""
@@ -128,6 +139,9 @@ class Worker:
             self._beat()
         self._running.enforce_limits()
         self._running.settle_ended()
+        if dead := next((t for t in (self._lease_renewer, self._reporter) if t.died), None):
+            self._hand_back()
+            raise WorkerBroken(f"the worker's thread {dead.name} died: {shown(dead.died)}; its runs were handed back")
         if self._interrupts.ask_to_hand_back:
             self._hand_back()
             return False
@@ -166,7 +180,7 @@ class Worker:
         if not self.options.burst:
             return False
         self._healer.heal()
-        return not claims.claimable_later(self.db, self.slots.possible())
+        return not claims.claimable_later(self.db, self.slots.possible(), self._known_code.lacks)
 
     def _is_idle_too_long(self) -> bool:
         idle = time.monotonic() - self._running.idle_since
@@ -183,4 +197,4 @@ class Worker:
             self._claim_at = 0.0
         elif not self._is_leaving():
             with contextlib.suppress(DriverError):  # the next step says that MongoDB is away
-                self._prefetcher.prefetch_if_due(self.slots.possible())
+                self._prefetcher.prefetch_if_due(self.slots.possible(), self._known_code.lacks)

@@ -18,10 +18,12 @@ METRIC = "metrics."  # before the name of a metric, which may also be a key
 
 @dataclass(frozen=True)
 class Cell:
-    """A key's value; `default`: the config does not say it, its run used it nevertheless."""
+    """A key's value; `default`: the config does not say it, its run used it nevertheless; `unread`: the config says it,
+    and its run ended without having read it."""
 
     value: Value
     default: bool = False
+    unread: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Subject:
     Attributes:
         defaults: key -> value that the run used where the config says nothing.
         ancestors: its sources and theirs, the nearest first, each once.
+        unread: the keys that its run ended without having read.
     """
 
     name: str
@@ -38,9 +41,10 @@ class Subject:
     defaults: Mapping[str, Value] = field(default_factory=dict)
     metrics: Mapping[str, Value] = field(default_factory=dict)
     ancestors: Sequence["Subject"] = ()
+    unread: Sequence[str] = ()
 
     def cells(self) -> dict[str, Cell]:
-        said = {key: Cell(value) for key, value in self.config.items()}
+        said = {key: Cell(value, unread=key in self.unread) for key, value in self.config.items()}
         return said | {key: Cell(v, default=True) for key, v in self.defaults.items() if key not in said}
 
 

@@ -6,21 +6,21 @@ The claim itself is a transition: `runs.claim`.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from repro.scheduler.runs import CLAIM_ORDER, RunDocument, State, claimable
+from repro.scheduler.runs import CLAIM_ORDER, Lack, RunDocument, State, claimable, passing_over
 from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Queue
 
 NEWS_MS = 2000  # how long the server holds a question for news that it has no answer to
 
 
-def first_in_line(db: Queue, gpus: Sequence[int]) -> RunDocument | None:
-    """The run that would be claimed next by a worker with room for any of these GPU counts."""
-    return collection(db).find_one(claimable(gpus), {"gpus": 1, "sources": 1}, sort=CLAIM_ORDER)
+def first_in_line(db: Queue, gpus: Sequence[int], lacks: Sequence[Lack] = ()) -> RunDocument | None:
+    """The run that would be claimed next by a worker with room for any of these GPU counts, and these lacks."""
+    return collection(db).find_one(claimable(gpus, lacks), {"gpus": 1, "sources": 1}, sort=CLAIM_ORDER)
 
 
-def claimable_later(db: Queue, gpus: Sequence[int]) -> bool:
+def claimable_later(db: Queue, gpus: Sequence[int], lacks: Sequence[Lack] = ()) -> bool:
     """Whether a run that fits these GPU counts is pending, if only after its `not_before`."""
-    guard = {"state": State.PENDING.value, "held": False, "gpus": {"$in": list(gpus)}}
+    guard = passing_over(lacks) | {"state": State.PENDING.value, "held": False, "gpus": {"$in": list(gpus)}}
     return collection(db).find_one(guard, {"_id": 1}) is not None
 
 

@@ -14,7 +14,7 @@ from pymongo.errors import OperationFailure
 
 from repro.scheduler.queue import workers
 from repro.scheduler.queue.doctor_report import Check, Health, attempt, error, ok, warning
-from repro.scheduler.runs import INDEXES
+from repro.scheduler.runs import INDEXES, told_by
 from repro.scheduler.server.connection import UNAUTHORIZED, Document, Queue, server_time
 
 CLOCK_SAMPLES, CLOCK_SECONDS = 5, 1.0
@@ -49,6 +49,7 @@ def queue(db: Queue, store: str) -> list[Check]:
         attempt("indexes", indexes, db),
         attempt("store root", store_root, db, store),
         attempt("cards", shared_gpus, db),
+        attempt("workers' code", workers_code, db),
     ]
 
 
@@ -229,6 +230,15 @@ def store_root(db: Queue, url: str) -> Check:
     return error(
         "store root", f"this queue keeps its results in {fixed['url']}, not in {url}", f"set REPRO_STORE={fixed['url']}"
     )
+
+
+def workers_code(db: Queue) -> Check:
+    """Whether the live workers' code knows what is in the queue."""
+    alive = workers.live(db)
+    lacking = [f"worker {w['_id']} {lack} ({w.get('code')})" for w in alive for lack in told_by(w)]
+    if lacking:
+        return warning("workers' code", "; ".join(lacking[:3]), "bring its code up to date and start it again")
+    return ok("workers' code", f"{len(alive)} alive, and they know all that they have met")
 
 
 def shared_gpus(db: Queue) -> Check:

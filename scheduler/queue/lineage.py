@@ -42,16 +42,28 @@ def ready_sources(db: Queue) -> list[str]:
 
 def blocked(db: Queue, names: Sequence[str]) -> dict[str, str]:
     """Name -> `"blocked"` of those waiting runs that can't start: a source up the line failed or was cancelled."""
-    guard = {"_id": {"$in": list(names)}, "state": State.WAITING.value}
-    waiting = collection(db).find(guard, {"waiting_for": 1})
-    return {run["_id"]: "blocked" for run in waiting if any(_is_dead(db, source) for source in run["waiting_for"])}
+    above = _waited_for(db, names)
+    below: dict[str, list[str]] = {}
+    for name, run in above.items():
+        for source in run["waiting_for"] if run["state"] == State.WAITING else ():
+            below.setdefault(source, []).append(name)
+    # What a waiting run waits for and is not there is gone for good.
+    dead = [name for name in below if name not in above or above[name]["state"] in (State.FAILED, State.CANCELLED)]
+    stuck = set(_reached(dead, below)) - set(dead)
+    return {name: "blocked" for name in names if name in stuck}
 
 
-def _is_dead(db: Queue, name: str) -> bool:
-    run = collection(db).find_one({"_id": name}, {"state": 1, "waiting_for": 1})
-    if run is None or run["state"] in (State.FAILED, State.CANCELLED):
-        return True
-    return run["state"] == State.WAITING and any(_is_dead(db, source) for source in run["waiting_for"])
+def _waited_for(db: Queue, names: Sequence[str]) -> dict[str, RunDocument]:
+    """State and `waiting_for` of these runs and of all that they wait for, through others, level by level."""
+    known: dict[str, RunDocument] = {}
+    wanted = set(names)
+    while wanted:
+        found = collection(db).find({"_id": {"$in": sorted(wanted)}}, {"state": 1, "waiting_for": 1})
+        level = {run["_id"]: run for run in found}
+        known |= level
+        waited_for = {n for run in level.values() if run["state"] == State.WAITING for n in run["waiting_for"]}
+        wanted = waited_for - known.keys() - wanted
+    return known
 
 
 def chain(db: Queue, names: Sequence[str]) -> list[str]:

@@ -79,5 +79,8 @@ def why_waiting(db: Queue, runs: Iterable[RunDocument]) -> dict[str, str]:
     states = lookup.states(db, sources) if sources else {}
     needs = {run["gpus"] for run in waiting if run["state"] == State.PENDING}
     first = {gpus: run["_id"] for gpus in needs if (run := claims.first_in_line(db, [gpus]))}
-    facts = Facts(server_time(db), states, workers.live(db), first)
+    facts = Facts(server_time(db), states, alive := workers.live(db), first)
+    if any(worker.get("lacks") for worker in alive):  # then the configs are needed, too
+        whole = {run["_id"]: run for run in lookup.runs(db, [run["_id"] for run in waiting], {"config": 1})}
+        waiting = [run | {"config": whole[run["_id"]]["config"]} for run in waiting if run["_id"] in whole]
     return {run["_id"]: reason(run, facts) for run in waiting}

@@ -68,8 +68,9 @@ def identities(db: Queue, names: Iterable[str]) -> dict[str, RunDocument]:
 
 
 def equal(db: Queue, fingerprints: Iterable[str]) -> dict[str, RunDocument]:
-    """Fingerprint -> the done run that computed it, of those that some run has computed."""
+    """Fingerprint -> the done run that computed it, of those that some run has computed and read every key of."""
     guard = {"fingerprint": {"$in": list(fingerprints)}, "state": State.DONE.value, "same_as": None}
+    guard["unread"] = None  # of a config whose keys were not all read, nobody knows whether it was meant so
     fields = {"fingerprint": 1} | dict.fromkeys(RESULT, 1)
     newest_first = collection(db).find(guard, fields).sort("finished_at", -1)
     return {run["fingerprint"]: run for run in newest_first}  # so that the oldest stays

@@ -18,8 +18,10 @@ from repro.scheduler.server.connection import Queue
 from repro.stages import config as configs
 from repro.stages.config import Config
 from repro.stages.errors import ConfigError
-from repro.stages.source import registry
-from repro.stages.source.keys import check_keys
+from repro.stages.plain import shown
+from repro.stages.source import provenance, registry
+
+LONGEST = 10 * 365 * 86400  # seconds: ten years; MongoDB's dates end, and nobody waits for longer
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Change:
     conf: str | None = None
     settings: Sequence[str] = ()
     name: str | None = None
-    allow_unknown: bool = False
+    allow_unknown: Sequence[str] = ()  # keys of these configs, and of no source, that no code need read
     again: bool = False  # compute what another run has computed already
 
     @property
@@ -45,6 +47,7 @@ class Candidate(NamedTuple):
     where: str
     sources: list[str]
     base: str = ""  # what the letters are to follow, if the name is still to be found
+    allowed: tuple[str, ...] = ()  # keys of it that no code need read
 
 
 class Submitted(NamedTuple):
@@ -82,7 +85,7 @@ def plan(db: Queue, paths: Sequence[Path], change: Change) -> Plan:
     asked = [_candidate(path, change) for path in paths]
     if change.name and len(asked) > 1:
         raise ConfigError("--name: one name can't serve several configs; submit them one by one")
-    files = _with_sources(asked, change.allow_unknown)
+    files = _with_sources(asked)
     known = lookup.identities(db, files.keys() | {s for c in files.values() for s in c.sources})
     order = _sources_first(files, known)
     prints = {name: run["fingerprint"] for name, run in known.items() if name not in files}
@@ -98,14 +101,66 @@ def plan(db: Queue, paths: Sequence[Path], change: Change) -> Plan:
     return Plan(settled, known, prints, {name: done[prints[name]] for name in fresh if prints[name] in done})
 
 
-def submit(db: Queue, paths: Sequence[Path], change: Change | None = None, **options: Any) -> list[Submitted]:
-    """Insert what is not there yet; `options` as in `runs.document`. Returns sources too, each after its own.
+@dataclass(frozen=True)
+class Options:
+    """What a submit says of its runs besides their configs; never part of a result.
+
+    Attributes:
+        priority: a 32-bit integer; higher is claimed first.
+        tags: words by which the runs are found.
+        max_attempts: after so many that ended by faults of machines a run fails.
+        time_limit: seconds that the stage may take; None for no limit.
+        stall_limit: seconds that it may make no progress; None for no limit.
+        held: insert, but let nobody claim before it is unheld.
+        hermetic: refuse what a stage reads undeclared.
+
+    Raises:
+        ConfigError: a value is of another type, or out of its range.
+    """
+
+    priority: int = 0
+    tags: Sequence[str] = ()
+    max_attempts: int = 3
+    time_limit: float | None = None
+    stall_limit: float | None = None
+    held: bool = False
+    hermetic: bool = False
+
+    def __post_init__(self) -> None:
+        _check_integer("priority", self.priority, -(2**31))
+        _check_integer("max_attempts", self.max_attempts, 1)
+        for name in ("time_limit", "stall_limit"):
+            seconds = getattr(self, name)
+            is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+            if seconds is not None and not (is_number and 0 < seconds <= LONGEST):
+                raise ConfigError(f"{name}: expected seconds, more than 0 and at most {LONGEST}, got: {shown(seconds)}")
+        if isinstance(self.tags, str) or not all(isinstance(tag, str) for tag in self.tags):
+            raise ConfigError(f"tags: expected a list of texts, got: {shown(self.tags)}")
+        for name in ("held", "hermetic"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name}: expected true or false, got: {shown(getattr(self, name))}")
+
+    def fields(self) -> dict[str, Any]:
+        """As a run document has them."""
+        fields = vars(self) | {"tags": list(self.tags)}
+        return fields if self.hermetic else {key: value for key, value in fields.items() if key != "hermetic"}
+
+
+def _check_integer(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**31:
+        raise ConfigError(f"{name}: expected an integer from {least} to {2**31 - 1}, got: {shown(value)}")
+
+
+def submit(
+    db: Queue, paths: Sequence[Path], change: Change | None = None, submit_options: Options | None = None
+) -> list[Submitted]:
+    """Insert what is not there yet. Returns sources too, each after its own.
 
     Raises:
         ConfigError: something is wrong; nothing was inserted.
     """
     runs.create_indexes(db)
-    change, options = change or Change(), {"submitted_by": submitter()} | options
+    change, options = change or Change(), {"submitted_by": submitter()} | (submit_options or Options()).fields()
     states: dict[str, str] = {}
     equal: dict[str, RunDocument] = {}
     with _no_garbage_collection():
@@ -145,6 +200,7 @@ def _documents(
     """Those to be computed, and those that need not be, each with the run that has its result."""
     unfinished = {name for name, run in ready.known.items() if run["state"] != runs.State.DONE}
     undone = {c.name for c in ready.fresh if c.name not in ready.equal} | unfinished
+    codes = {stage: provenance.submitted(stage) for stage in {str(c.config["stage"]) for c in ready.fresh}}
     documents = [
         runs.document(
             c.name,
@@ -152,6 +208,8 @@ def _documents(
             ready.fingerprints[c.name],
             c.sources,
             [source for source in c.sources if source in undone],
+            code=codes[str(c.config["stage"])],
+            **({"allow_unknown": list(c.allowed)} if c.allowed else {}),
             **options,
         )
         for c in ready.fresh
@@ -193,18 +251,19 @@ def _candidate(path: Path, change: Change) -> Candidate:
     before = configs.load(path)
     config = configs.merge(before, change.conf, change.settings)
     sources = check_config(config, where, change.allow_unknown)
+    allowed = tuple(key for key in change.allow_unknown if key in config)
     if change.name:
-        return Candidate(configs.check_name(change.name, "--name"), config, where, sources)
+        return Candidate(configs.check_name(change.name, "--name"), config, where, sources, allowed=allowed)
     # A merge that changes nothing is the file itself.
     if change.merges and configs.canonical(before) != configs.canonical(config):
-        return Candidate(f"{name} as changed", config, where, sources, base=name)
-    return Candidate(name, config, where, sources)
+        return Candidate(f"{name} as changed", config, where, sources, name, allowed)
+    return Candidate(name, config, where, sources, allowed=allowed)
 
 
-def check_config(config: Config, where: str, allow_unknown: bool) -> list[str]:
+def check_config(config: Config, where: str, allow_unknown: Sequence[str] = ()) -> list[str]:
     """See that a config keeps all rules; returns its sources."""
     configs.check(config, where)
-    check_keys(config, registry.keys(str(config["stage"]), where), where, allow_unknown)
+    registry.check(config, where, allow_unknown)
     return configs.sources(config, where)
 
 
@@ -214,7 +273,7 @@ def _beside(where: str, name: str) -> str:
     return f"{folder}{slash}{name}.json"
 
 
-def _with_sources(asked: Sequence[Candidate], allow_unknown: bool) -> dict[str, Candidate]:
+def _with_sources(asked: Sequence[Candidate]) -> dict[str, Candidate]:
     """The candidates and, from the files beside them, their sources, by name."""
     by_name: dict[str, Candidate] = {}
     for candidate in asked:
@@ -229,7 +288,7 @@ def _with_sources(asked: Sequence[Candidate], allow_unknown: bool) -> dict[str, 
                 continue
             read.add(where)
             config = configs.load(Path(where))
-            candidate = Candidate(source, config, where, check_config(config, where, allow_unknown))
+            candidate = Candidate(source, config, where, check_config(config, where))
             _check_same(by_name.setdefault(source, candidate), candidate)
             waiting.append(candidate)
     return by_name

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from repro.scheduler.runs import RunDocument, State
+from repro.scheduler.runs import RunDocument, State, told_by
 from repro.scheduler.server.connection import Document
 
 
@@ -32,7 +32,19 @@ def reason(run: RunDocument, facts: Facts) -> str:
         return "held"
     if (not_before := run.get("not_before")) and not_before > facts.now:
         return f"not before {not_before:%H:%M:%S} UTC"
-    return _no_worker(run["gpus"], facts.workers) or _in_line(run, facts)
+    return _no_worker(run["gpus"], facts.workers) or _no_code(run, facts.workers) or _in_line(run, facts)
+
+
+def _no_code(run: RunDocument, workers: Sequence[Document]) -> str | None:
+    """Of a run that all live workers with room for it pass over, for their code does not know it."""
+    able = [w for w in workers if (len(w["cards"]) >= run["gpus"] if run["gpus"] else w["cpus"])]
+    lacking = [(w, next((lack for lack in told_by(w) if lack.concerns(run)), None)) for w in able]
+    if not able or any(lack is None for _, lack in lacking):
+        return None
+    worker, lack = lacking[0]
+    submitted = (run.get("code") or {}).get("from")
+    than = f", the submit's {submitted}" if submitted else ""
+    return f"worker {worker['_id']} {lack} (its code is {worker.get('code') or 'not known'}{than})"
 
 
 def _no_worker(gpus: int, workers: Sequence[Document]) -> str | None:

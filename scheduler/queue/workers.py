@@ -1,24 +1,39 @@
 """What all workers share: the store's root, fixed at first use, and the list of who is alive with what."""
 
 import os
+import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pymongo import IndexModel, ReturnDocument
 
+from repro.scheduler.runs import Lack
 from repro.scheduler.server import connection
 from repro.scheduler.server.connection import Document, Queue
 from repro.stages.errors import ReproError
 
+MOST_LACKS = 20  # that are told
 SILENT = 120  # seconds after which a worker does not count as alive
 HEARD_LATELY = {"$expr": {"$gt": ["$seen_at", {"$subtract": ["$$NOW", SILENT * 1000]}]}}
 
 
-def fix_store(db: Queue, url: str, creates_once: bool) -> None:
+def queue_id(db: Queue) -> str:
+    """The name of this queue among all in the world, made at its first use."""
+    fixed: Document | None = db.settings.find_one_and_update(
+        {"_id": "queue"},
+        {"$setOnInsert": {"id": secrets.token_hex(16)}},
+        upsert=True,
+        return_document=ReturnDocument.AFTER,
+    )
+    return str((fixed or {})["id"])
+
+
+def fix_store(db: Queue, url: str, creates_once: bool, identity: str | None = None) -> None:
     """Keep the store's root with the queue: the first worker sets it, all others must have the same.
 
-    `creates_once` says whether the store refuses a name that is taken, as a probe of it has shown.
+    `creates_once` says whether the store refuses a name that is taken, as a probe of it has shown. `identity`: the id
+    that lies in the store; a queue of before there were any takes it when it first hears of it.
 
     Raises:
         ReproError: the queue's results lie elsewhere.
@@ -30,6 +45,11 @@ def fix_store(db: Queue, url: str, creates_once: bool) -> None:
         return_document=ReturnDocument.AFTER,
     )
     _check_same(fixed, url)
+    if identity:
+        db.settings.update_one({"_id": "store", "id": None}, {"$set": {"id": identity}})
+        known = db.settings.find_one({"_id": "store"}, {"id": 1}) or {}
+        if known.get("id") != identity:
+            raise ReproError(f"{url} is not the store of this queue, though it is called the same; see REPRO_STORE")
 
 
 def check_store(db: Queue, url: str) -> Document | None:
@@ -68,10 +88,13 @@ def announce(
     lease: float = 30,
     numbers: Sequence[int] = (),
     avoided: Sequence[str] = (),
+    code: str = "",
+    lacks: Sequence[Lack] = (),
 ) -> bool:
     """Say, or say again, that a worker is alive and what it has; True if somebody asked it to drain.
 
-    `gpus`: their UUIDs; `numbers`: by which its user knows them; `avoided`: those on which somebody else computes now.
+    `gpus`: their UUIDs; `numbers`: by which its user knows them; `avoided`: those on which somebody else computes now;
+    `code`: what it computes with, in words; `lacks`: what that does not know of runs in the queue.
     """
     facts = {
         "cards": list(gpus),
@@ -79,6 +102,8 @@ def announce(
         "avoided": list(avoided),
         "cpus": cpus,
         "among": _processes(),
+        "code": code,
+        "lacks": [lack._asdict() for lack in lacks[:MOST_LACKS]],
     }
     has = {name: {"$literal": value} for name, value in facts.items()}
     update = [{"$set": has | {"seen_at": "$$NOW", "expires_at": {"$add": ["$$NOW", round(lease * 1000)]}}}]

@@ -45,6 +45,7 @@ from repro.scheduler.runs.by_worker import (
     shorten_waits,
 )
 from repro.scheduler.runs.inserts import RERUN, RESULT, adopt, rerun, restore, submit
+from repro.scheduler.runs.lacks import Lack, passing_over, told_by
 from repro.scheduler.runs.run_document import (
     INDEXES,
     RunDocument,
@@ -66,6 +67,7 @@ __all__ = [
     "RETRIABLE",
     "VERDICTS",
     "ClaimSpread",
+    "Lack",
     "RunDocument",
     "State",
     "Verdict",
@@ -81,6 +83,7 @@ __all__ = [
     "hand_back",
     "hold",
     "new_token",
+    "passing_over",
     "record_verdict",
     "release_children",
     "renew",
@@ -92,5 +95,6 @@ __all__ = [
     "shorten_waits",
     "submit",
     "tokens",
+    "told_by",
     "unhold",
 ]

@@ -9,6 +9,7 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import WriteConcernError
 
 from repro.scheduler.runs.expressions import NOW, Pipeline, backoff, history, later, literals, milliseconds
+from repro.scheduler.runs.lacks import Lack, passing_over
 from repro.scheduler.runs.run_document import OF_AN_ATTEMPT, RunDocument, collection
 from repro.scheduler.runs.states import State
 from repro.scheduler.server.connection import Document, Queue
@@ -37,9 +38,10 @@ def new_token() -> str:
     return secrets.token_hex(16)
 
 
-def claimable(gpus: Sequence[int]) -> Document:
-    """The filter for runs that may be claimed now and need one of these GPU counts; CLAIM_ORDER says which is first."""
-    return {
+def claimable(gpus: Sequence[int], lacks: Sequence[Lack] = ()) -> Document:
+    """The filter for runs that may be claimed now, need one of these GPU counts and nothing that is lacking;
+    CLAIM_ORDER says which is first."""
+    return passing_over(lacks) | {
         "state": State.PENDING.value,
         "held": False,
         "gpus": {"$in": list(gpus)},
@@ -70,6 +72,7 @@ def claim(
     lease: float,
     token: str | None = None,
     spread: ClaimSpread | None = None,
+    lacks: Sequence[Lack] = (),
 ) -> RunDocument | None:
     """pending -> running, with a fresh token: the first by priority, then age, that needs one of these GPU counts.
 
@@ -89,7 +92,7 @@ def claim(
         },
         {"$unset": ["progress", "log_tail", "error", "finished_at", "aside", "put_off"]},
     ]
-    guard = claimable(gpus)
+    guard = claimable(gpus, lacks)
     claimed = _first_updated(db, spread.passing_over(guard), update) if spread else None
     return claimed or _first_updated(db, guard, update)
 
@@ -175,14 +178,14 @@ def fail(
     return collection(db).update_one(_held_by(name, token), update).matched_count == 1
 
 
-def hand_back(db: Queue, name: str, token: str, checkpoint: Document | None = None) -> bool:
+def hand_back(db: Queue, name: str, token: str, checkpoint: Document | None = None, why: str = "handed back") -> bool:
     """running -> pending; the attempt does not count."""
     update: Pipeline = [
         {
             "$set": {
                 "state": State.PENDING.value,
                 "attempts": {"$subtract": ["$attempts", 1]},
-                "history": history(to=State.PENDING, token=token, why="handed back"),
+                "history": history(to=State.PENDING, token=token, why=why),
             }
             | _last_checkpoint(checkpoint)
         },
@@ -236,7 +239,9 @@ def _give_up(error: Mapping[str, Any], wait: Any, **facts: Any) -> Pipeline:
     left."""
     again: Any = False if wait is None else {"$lt": ["$attempts", "$max_attempts"]}
     shown: Any = {"$literal": error}
-    if wait is not None:  # a user is to see that it was not one fault alone
+    if wait is not None:  # a user is to see whose fault it was, and that it was not one alone
+        error = {**error, "machine": True}
+        shown = {"$literal": error}
         times = {"$cond": [{"$eq": ["$attempts", 1]}, "once", {"$concat": [{"$toString": "$attempts"}, " times"]}]}
         tried = {"$concat": ["tried ", times, "; last: ", {"$literal": error["message"]}]}
         shown = {"$cond": [again, shown, {"$mergeObjects": [shown, {"message": tried}]}]}

@@ -19,13 +19,22 @@ DUPLICATE_KEY = 11000
 
 
 def submit(db: Queue, documents: Sequence[RunDocument]) -> list[str]:
-    """(none) -> waiting | pending. Returns the names that somebody else inserted in the meantime.
+    """(none) -> waiting | pending, in this order. Returns the names that were not inserted: where somebody else has
+    inserted one in the meantime, it and all behind it.
 
-    Sources must stand before their children: what a crash leaves is then a chain without its end, and the
-    same submit completes it.
+    Sources must stand before their children: what a crash leaves is then a chain without its end, and the same submit
+    completes it. And where another's source took a name, no child stands under the fingerprint of the one that it
+    would have had.
     """
     now = server_time(db)  # an insert can't say $$NOW
-    return _insert_new(db, [_submitted(run, now) for run in documents])
+    try:
+        collection(db).insert_many([_submitted(run, now) for run in documents], ordered=True)
+    except BulkWriteError as error:
+        (failure,) = error.details["writeErrors"]
+        if failure["code"] != DUPLICATE_KEY:
+            raise
+        return [run["_id"] for run in documents[failure["index"] :]]
+    return []
 
 
 def _submitted(run: RunDocument, now: datetime) -> RunDocument:
@@ -80,13 +89,23 @@ def _insert_new(db: Queue, documents: Sequence[RunDocument]) -> list[str]:
     return []
 
 
-def rerun(db: Queue, original: RunDocument, inputs: Mapping[str, str], by: str = "") -> str:
+def rerun(
+    db: Queue, original: RunDocument, inputs: Mapping[str, str], by: str = "", code: Document | None = None
+) -> str:
     """(none) | final -> pending, of a done run's rerun; one that is under way already is shared. Returns its name.
 
-    `inputs`: source name -> where the original read it, for sources whose own documents name another place.
+    `inputs`: source name -> where the original read it, for sources whose own documents name another place. `code`: of
+    who asks; no other may compute it, for that is what is asked about.
     """
     name = f"{original['_id']}{RERUN}"
-    options = {"verifies": original["_id"], "inputs": dict(inputs), "priority": RERUN_PRIORITY, "submitted_by": by}
+    options: Document = {
+        "verifies": original["_id"],
+        "inputs": dict(inputs),
+        "priority": RERUN_PRIORITY,
+        "submitted_by": by,
+    }
+    if code:  # the config was computed once: keys that nothing reads were allowed then
+        options |= {"code": code, "same_code": True, "allow_unknown": list(original["config"])}
     new = document(name, original["config"], original["fingerprint"], original["sources"], [], **options)
     entry: dict[str, Any] = {"at": NOW, "to": State.PENDING.value} | literals({"by": by} if by else {})
     update: Pipeline = [

@@ -32,8 +32,9 @@ class Progress(TypedDict, total=False):
     """How far the stage says it is."""
 
     step: int
-    total: int
-    metrics: dict[str, float]
+    total: int | None  # where nobody knows
+    begun: int  # the step that this attempt went on from
+    metrics: dict[str, float | str]
 
 
 class Error(TypedDict, total=False):
@@ -41,6 +42,7 @@ class Error(TypedDict, total=False):
 
     type: str
     message: str
+    machine: bool  # whether the fault was a machine's, and not the run's
     log: str
     log_tail: Any
 
@@ -98,8 +100,10 @@ class RunDocument(TypedDict, total=False):
     time_limit: float | None
     stall_limit: float | None
     hermetic: bool
+    allow_unknown: list[str]  # keys of the config that no code need read
     submitted_at: datetime
     submitted_by: str
+    code: dict[str, Any]  # digest and product of the code that the submit checked the config against
 
     # What the transitions write.
     attempts: int
@@ -125,13 +129,13 @@ class RunDocument(TypedDict, total=False):
     metrics: dict[str, Any]
     params: dict[str, Any]
     environment: dict[str, Any]
-    code: dict[str, Any]
     unread: list[str]
     usage: dict[str, Any]
     same_as: str  # the run whose result this is: of the same fingerprint
 
     # Of a rerun, and of the run that was computed again.
     verifies: str
+    same_code: bool  # only code of the digest in `code` may compute it
     inputs: dict[str, str]
     verdicts: list[Verdict]
 

@@ -31,6 +31,12 @@ PATIENCE_MS = 3500  # a user waits at most five seconds for the news that there 
 ELECTION_SECONDS = 30
 DEFAULT_DATABASE = "repro"
 UNAUTHORIZED = 13
+# Codes of MongoDB's error_codes.yml: no rights or no login (which somebody may be changing), time limits, interruption
+# by a fail-over or a shutdown, write conflicts, no disk, no primary.
+LATER = (
+    *(UNAUTHORIZED, 18, 8000, 50, 202, 262, 89, 6, 7, 9001, 11600, 11601, 11602, 112, 14031, 133, 134, 189, 91),
+    *(10107, 13435, 13436, 64, 100, 237, 290, 462),
+)
 URL_FORM = "write mongodb://USER:PASSWORD@HOST:PORT/DATABASE, special characters percent-encoded"
 
 
@@ -43,6 +49,7 @@ def connect(settings: Settings) -> Queue:
     """
     url = settings.mongo_url or embedded.ensure(settings.home)
     client = _client(url)
+    _check_database(url)
     with reachable(url):
         try:
             _ping(client)
@@ -50,6 +57,13 @@ def connect(settings: Settings) -> Queue:
             client.close()
             raise
     return client.get_default_database(DEFAULT_DATABASE)
+
+
+def _check_database(url: str) -> None:
+    """The driver takes what follows a dot for a collection: `/lab.v1` and `/lab.v2` would be one queue."""
+    database = url.partition("://")[2].partition("/")[2].partition("?")[0]
+    if "." in database:
+        raise ReproError(f'REPRO_MONGO_URL: a database\'s name can\'t hold a dot, got "{database}"; write "_" instead')
 
 
 def _ping(client: MongoClient[Document]) -> None:
@@ -95,8 +109,22 @@ def reachable(url: str = "") -> Iterator[None]:
         raise ReproError(f"MongoDB{where} can't be used: {_first_line(error)}; see REPRO_MONGO_URL") from error
     except (ConnectionFailure, WriteConcernError) as error:
         raise Unreachable(f"MongoDB{where} can't be reached: {_first_line(error)}; see REPRO_MONGO_URL") from error
-    except OperationFailure as error:
-        raise Unreachable(f"MongoDB{where} refuses: {_first_line(error)}") from error
+    except PyMongoError as error:
+        kind = Unreachable if is_later(error) else ReproError
+        raise kind(f"MongoDB{where} refuses: {_first_line(error)}") from error
+
+
+def is_later(error: PyMongoError) -> bool:
+    """Whether the same request may go well later: the server is away, changes hands, or lets this user in again.
+
+    Whatever else it refuses, a document that is too big or a field that it can't hold, it refuses for ever.
+    """
+    if isinstance(error, ConnectionFailure | WriteConcernError):
+        return True
+    labels = ("RetryableWriteError", "TransientTransactionError", "RetryableError")
+    if any(error.has_error_label(label) for label in labels):
+        return True
+    return isinstance(error, OperationFailure) and (error.code in LATER or error.timeout)
 
 
 def create_indexes(collection: Collection[Document], indexes: Sequence[IndexModel]) -> None:

@@ -27,7 +27,7 @@ PARENTS = st.lists(TRAIN, min_size=2, max_size=5)
 
 
 def check(config):
-    check_config(config, "a child", allow_unknown=False)
+    check_config(config, "a child")
 
 
 def named(configs):

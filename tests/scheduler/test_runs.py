@@ -52,10 +52,11 @@ def test_submit_inserts_pending_and_waiting_runs_with_the_servers_time(db):
 def test_submit_names_what_was_taken_and_changes_nothing_of_it(db):
     add(db, "data")
     before = get(db, "data")
-    taken = runs.submit(db, [runs.document(n, {"stage": "augment"}, "other", [], []) for n in ("data", "fresh")])
-    assert taken == ["data"]
+    made = [runs.document(n, {"stage": "augment"}, "other", [], []) for n in ("first", "data", "fresh")]
+    assert runs.submit(db, made) == ["data", "fresh"]  # what stands behind may be made for another source
     assert get(db, "data") == before
-    assert get(db, "fresh")["state"] == "pending"
+    assert get(db, "first")["state"] == "pending"
+    assert db.runs.find_one({"_id": "fresh"}) is None
 
 
 def test_ten_simultaneous_submitters_of_one_name_insert_one(db):
