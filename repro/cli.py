@@ -74,6 +74,7 @@ def repro() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process; `repro-submit` is `repro submit`, and so on."""
+    _open_what_is_closed()
     _, _, short = Path(sys.argv[0]).name.partition("repro-")
     words = [*([short] if short in COMMANDS else []), *sys.argv[1:]]
     code = run(list(words if arguments is None else arguments))
@@ -83,6 +84,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "pymongo" in sys.modules:  # its threads would be waited for, half a second on the way out of every command
         os._exit(code)
     sys.exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """Standard streams that whoever started us has closed lead to nowhere: no file of ours is to get their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it takes the lowest number that is free
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
 
 
 def run(arguments: list[str]) -> int:

@@ -7,9 +7,12 @@ from types import FrameType
 
 from repro.worker.wakeup import Bell
 
+AT_ONCE = (signal.SIGTERM, signal.SIGHUP)
+
 
 class Interrupts:
-    """Ctrl-C: claim no more, finish, leave. Again, or SIGTERM: hand the runs back and leave."""
+    """Ctrl-C: claim no more, finish, leave. Again, or SIGTERM, or SIGHUP of a terminal that is closed: hand the runs
+    back and leave."""
 
     def __init__(self, bell: Bell) -> None:
         self._bell = bell
@@ -24,13 +27,13 @@ class Interrupts:
         return self.count > 1
 
     def handle(self, number: int, frame: FrameType | None = None) -> None:
-        self.count += 2 if number == signal.SIGTERM else 1
+        self.count += 1 if number == signal.SIGINT else 2
         self._bell.set()
 
     @contextmanager
     def handled(self) -> Iterator[None]:
         """Signals come here; afterwards, where they went before."""
-        before = {number: signal.signal(number, self.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self.handle) for number in (signal.SIGINT, *AT_ONCE)}
         try:
             yield
         finally:

@@ -1,13 +1,30 @@
 """The step after execution: what came of an attempt is written, by one transition for each outcome."""
 
 from repro.scheduler import runs
-from repro.scheduler.server.connection import Queue
+from repro.scheduler.server.connection import DriverError, Queue, is_later
+from repro.stages.plain import clean
 from repro.worker.attempt.attempt import Attempt
 from repro.worker.attempt.outcome import Done, Failed, MachineFault, Outcome, Stopped
 
+LONGEST = 1000  # characters
+
 
 def settle(db: Queue, attempt: Attempt, outcome: Outcome) -> Outcome:
-    """The one transition that an outcome means; returns what it came to."""
+    """The one transition that an outcome means; returns what it came to.
+
+    An outcome that no document can hold fails the run instead: the next attempt would only meet that again.
+    """
+    try:
+        return _write(db, attempt, outcome)
+    except Exception as error:
+        if isinstance(error, DriverError) and is_later(error):
+            raise
+        message = clean(f"what came of the run can't be kept in its document: {error}", LONGEST)
+        attempt.checkpoint = None
+        return _write(db, attempt, Failed({"type": type(error).__name__, "message": message}))
+
+
+def _write(db: Queue, attempt: Attempt, outcome: Outcome) -> Outcome:
     name, token = attempt.name, attempt.token
     match outcome:
         case Done(location=location, result=result):

@@ -10,9 +10,13 @@ from repro.stages.errors import ConfigError
 
 @dataclass(frozen=True)
 class Slot:
-    """What one run may use: these GPUs, or one of the places without a GPU."""
+    """What one run may use: these GPUs, or one of the places without a GPU.
+
+    `shares_card`: other runs may use the same GPU.
+    """
 
     gpus: tuple[str, ...] = ()
+    shares_card: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -79,7 +83,7 @@ class Slots:
                 # Runs on the same GPU slow each other down: spread them.
                 gpu = min(self._gpus_with_room(), key=self._shares.__getitem__)
                 self._shares[gpu] += 1
-                return Slot((gpu,))
+                return Slot((gpu,), self.per_gpu > 1)
             whole = tuple(self._whole_gpus()[:gpus])
             self._shares |= dict.fromkeys(whole, self.per_gpu)
             return Slot(whole)

@@ -5,14 +5,15 @@ from pathlib import Path
 import click
 
 from repro.commands.shared import completion
+from repro.commands.shared.option_types import INT64, Number
 
 
 @click.command(epilog="Example: repro breed modela modelb --population 'model*' --children 8 --mutate 0.2 --submit")
 @click.argument("names", metavar="NAME|FILE...", nargs=-1, required=True, shell_complete=completion.runs_or_files)
 @click.option("--children", type=click.IntRange(min=1), default=4, show_default=True, help="How many children to make.")
-@click.option("--mutate", type=click.FloatRange(0, 1), default=0.1, show_default=True, metavar="P",
+@click.option("--mutate", type=Number(0, 1), default=0.1, show_default=True, metavar="P",
               help="The probability that a key of a child is mutated.")  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same children.")
+@click.option("--seed", type=INT64, default=0, show_default=True, help="The same seed gives the same children.")
 @click.option(
     "--population",
     metavar="NAME|FILE",

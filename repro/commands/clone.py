@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from repro.commands.shared import completion
+from repro.commands.shared.option_types import INT64
 
 
 @click.command(
@@ -27,14 +28,14 @@ from repro.commands.shared import completion
     metavar="N",
     help="Draw N samples instead of making the whole grid.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same samples.")
+@click.option("--seed", type=INT64, default=0, show_default=True, help="The same seed gives the same samples.")
 @click.option(
     "--folder", type=click.Path(path_type=Path), help="Write into this folder instead of beside the original."
 )
 @click.option("--submit", "submits", is_flag=True, help="Submit the new configs as well.")
 @click.option(
     "--priority",
-    type=int,
+    type=INT64,
     default=0,
     show_default=True,
     help="With --submit: runs with a higher number are claimed first.",
@@ -43,7 +44,8 @@ from repro.commands.shared import completion
     "--tag", "tags", multiple=True, help="With --submit: a word by which the runs can be found; may be given again."
 )
 @click.option("--dry-run", is_flag=True, help="Check everything and print what would be written, but write nothing.")
-@click.option("--allow-unknown", is_flag=True, help="Accept keys that no code of the stage reads.")
+@click.option("--allow-unknown", metavar="KEY", multiple=True,
+              help="Accept this key though no code of the stage reads it; may be given again.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def clone(
     model: str,
@@ -55,7 +57,7 @@ def clone(
     priority: int,
     tags: tuple[str, ...],
     dry_run: bool,
-    allow_unknown: bool,
+    allow_unknown: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Copy a config, change parameters, and give the copy the next free letter: a new file in configs/.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from repro.commands.shared import completion
+from repro.commands.shared.option_types import INT64, Number
 
 if TYPE_CHECKING:
     from repro.scheduler.configs.comparison import Subject
@@ -38,11 +39,10 @@ if TYPE_CHECKING:
     show_default=True,
     help="How many of the best runs are the parents of the next generation.",
 )
-@click.option("--mutate", type=click.FloatRange(0, 1), default=0.2, show_default=True, metavar="P",
+@click.option("--mutate", type=Number(0, 1), default=0.2, show_default=True, metavar="P",
               help="The probability that a key of a child is mutated.")  # fmt: skip
-@click.option(
-    "--seed", type=int, default=0, show_default=True, help="The same seed and the same results give the same children."
-)
+@click.option("--seed", type=INT64, default=0, show_default=True,
+              help="The same seed and the same results give the same children.")  # fmt: skip
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("configs"), show_default=True,
               help="The folder to write the children into.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Draw the generations into this new file.")

@@ -4,13 +4,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from repro.commands.shared.option_types import LONGEST, Number
+
 if TYPE_CHECKING:
     from repro.worker.audit.garbage import Leftover
 
 
 @click.command(epilog="Example: repro gc --older-than 72 --delete")
 @click.option("--delete", is_flag=True, help="Remove what is listed; without this option nothing is touched.")
-@click.option("--older-than", type=click.FloatRange(min=0), default=24, show_default=True, metavar="HOURS",
+@click.option("--older-than", type=Number(0, LONGEST), default=24, show_default=True, metavar="HOURS",
               help="List only what has not changed for this many hours.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def gc(delete: bool, older_than: float, as_json: bool) -> None:
@@ -20,12 +22,14 @@ def gc(delete: bool, older_than: float, as_json: bool) -> None:
     from repro.scheduler.settings import Settings
     from repro.views.tables import dump, table
     from repro.worker.audit.garbage import Collector
+    from repro.worker.store import identity
     from repro.worker.store.store import Store
 
     settings = Settings.read()
     db = connect(settings)
-    workers.check_store(db, settings.store)
-    collector = Collector(db, Store.open(settings.store, settings.home), settings.home, older_than * 3600)
+    store, known = Store.open(settings.store, settings.home), workers.check_store(db, settings.store) or {}
+    whose = identity.of(store, workers.queue_id(db), known.get("id"))
+    collector = Collector(db, store, settings.home, older_than * 3600, whose.sole)
     leftovers = collector.plan()
     removed = {leftover.location for leftover in collector.delete(leftovers)} if delete else set[str]()
     if as_json:

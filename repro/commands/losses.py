@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from repro.commands.shared import completion
+from repro.commands.shared.option_types import Number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,7 @@ REFRESH = 2.0  # seconds: as often as workers tell
 @click.option("--log", is_flag=True, help="Use a logarithmic y axis.")
 @click.option(
     "--smooth",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=Number(0, 1, max_open=True),
     default=0.0,
     show_default=True,
     metavar="WEIGHT",

@@ -5,8 +5,7 @@ from functools import partial
 import click
 
 from repro.commands.shared.change_runs import change_runs, takes_names
-
-INT32 = click.IntRange(-(2**31), 2**31 - 1)
+from repro.commands.shared.option_types import INT32
 
 
 @click.command(

@@ -18,11 +18,12 @@ def rebuild(dry_run: bool, checksums: bool, as_json: bool) -> int:
     from repro.scheduler.settings import Settings
     from repro.views.tables import dump, table
     from repro.worker.audit import store_recovery as rebuilding
+    from repro.worker.store import identity
     from repro.worker.store.store import Store
 
     settings = Settings.read()
     db, store = connect(settings), Store.open(settings.store, settings.home)
-    workers.check_store(db, settings.store)
+    identity.check(store, (workers.check_store(db, settings.store) or {}).get("id"))
     plan = rebuilding.plan(db, store, checksums)
     names = [attempt.name for attempt in plan.restore]
     if not dry_run:

@@ -14,7 +14,8 @@ import click
 @click.option("--name", help="The name of the folder, instead of the file's name.")
 @click.option("--root", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, metavar="DIR",
               help="The folder in which the runs' folders are, those of the sources included.")  # fmt: skip
-@click.option("--allow-unknown", is_flag=True, help="Accept keys that no code of the stage reads.")
+@click.option("--allow-unknown", metavar="KEY", multiple=True,
+              help="Accept this key though no code of the stage reads it; may be given again.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on where a killed run of this config stopped.")
 @click.option(
     "--hermetic", is_flag=True, help="Fail if the stage reads what is not declared. Without this it is only recorded."
@@ -25,7 +26,7 @@ def run(
     settings: tuple[str, ...],
     name: str | None,
     root: Path,
-    allow_unknown: bool,
+    allow_unknown: tuple[str, ...],
     resume: bool,
     hermetic: bool,
 ) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from repro.commands.shared import completion
+from repro.commands.shared.option_types import INT32, LONGEST, Number
 
 
 @click.command(epilog="Example: repro submit configs/model.json --set lr=1e-3 --wait")
@@ -23,7 +24,7 @@ from repro.commands.shared import completion
 @click.option("--name", help="The name of the run, instead of the file's name or the next free letter.")
 @click.option(
     "--priority",
-    type=int,
+    type=INT32,
     default=0,
     show_default=True,
     help="Runs with a higher number are claimed first. It does not change the result.",
@@ -31,21 +32,22 @@ from repro.commands.shared import completion
 @click.option("--tag", "tags", multiple=True, help="A word by which the run can be found; may be given again.")
 @click.option(
     "--time-limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Number(0, LONGEST, min_open=True),
     metavar="SECONDS",
     help="End the run as failed if it takes longer.",
 )
-@click.option("--stall-limit", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+@click.option("--stall-limit", type=Number(0, LONGEST, min_open=True), metavar="SECONDS",
               help="End the run as failed if it makes no progress for this time.")  # fmt: skip
-@click.option("--max-attempts", type=click.IntRange(min=1), default=3, show_default=True,
+@click.option("--max-attempts", type=click.IntRange(1, 2**31 - 1), default=3, show_default=True,
               help="Give up after this many attempts that ended by a fault of the machine.")  # fmt: skip
-@click.option("--hold", is_flag=True, help="Insert the run, but let no worker claim it before `repro unhold`.")
+@click.option("--hold", "held", is_flag=True, help="Insert the run, but let no worker claim it before `repro unhold`.")
 @click.option(
     "--hermetic", is_flag=True, help="Fail if a stage reads what is not declared. Without this it is only recorded."
 )
 @click.option("--dry-run", is_flag=True, help="Check everything and print what would be inserted, but insert nothing.")
 @click.option("--wait", is_flag=True, help="Wait for the runs to end. Exit with 1 if one of them does not end well.")
-@click.option("--allow-unknown", is_flag=True, help="Accept keys that no code of the stage reads.")
+@click.option("--allow-unknown", metavar="KEY", multiple=True,
+              help="Accept this key though no code of the stage reads it; may be given again.")  # fmt: skip
 @click.option("--again", is_flag=True, help="Compute even what a run of another name has computed already.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def submit(
@@ -53,7 +55,7 @@ def submit(
     conf: str | None,
     settings: tuple[str, ...],
     name: str | None,
-    allow_unknown: bool,
+    allow_unknown: tuple[str, ...],
     again: bool,
     dry_run: bool,
     wait: bool,
@@ -72,15 +74,7 @@ def submit(
     if dry_run:
         report_plan(scheduler.plan(db, files, change), as_json)
         return
-    chosen = {
-        "priority": options["priority"],
-        "tags": list(options["tags"]),
-        "time_limit": options["time_limit"],
-        "stall_limit": options["stall_limit"],
-        "max_attempts": options["max_attempts"],
-        "held": options["hold"],
-    } | ({"hermetic": True} if options["hermetic"] else {})
-    submitted = scheduler.submit(db, files, change, **chosen)
+    submitted = scheduler.submit(db, files, change, scheduler.Options(**options))
     report(submitted, as_json)
     if wait:
         names = [run.name for run in submitted]

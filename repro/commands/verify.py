@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repro.commands.shared.option_types import LEVELS
+from repro.commands.shared.option_types import LEVELS, Number
 
 if TYPE_CHECKING:
     from repro.scheduler.server.connection import Queue
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
               "The default is identical, or close if the hardware is not the same.")  # fmt: skip
 @click.option(
     "--rtol",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=1e-3,
     show_default=True,
     help="The relative tolerance of the level close.",
 )
 @click.option(
     "--atol",
-    type=click.FloatRange(min=0),
+    type=Number(min=0),
     default=1e-5,
     show_default=True,
     help="The absolute tolerance of the level close.",
@@ -85,11 +85,12 @@ def _rerun(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool
     from repro.views.verdict_lines import lines
     from repro.worker.audit import reruns
     from repro.worker.audit.result_comparison import Tolerance
+    from repro.worker.store import identity
     from repro.worker.store.store import Store
 
     settings = Settings.read()
-    workers.check_store(db, settings.store)
     store = Store.open(settings.store, settings.home)
+    identity.check(store, (workers.check_store(db, settings.store) or {}).get("id"))
     if options["collect"]:
         names_of_reruns = audits.reruns_without_verdict(db)
     else:

@@ -3,11 +3,14 @@
 import click
 
 from repro.commands.shared import completion
+from repro.commands.shared.option_types import LONGEST, Number
 
 
 @click.command(epilog="Example: repro wait model evaluate")
 @click.argument("names", metavar="NAME...", nargs=-1, required=True, shell_complete=completion.runs)
-@click.option("--timeout", type=float, metavar="SECONDS", help="Stop waiting after this time, with exit code 1.")
+@click.option(
+    "--timeout", type=Number(0, LONGEST), metavar="SECONDS", help="Stop waiting after this time, with exit code 1."
+)
 def wait(names: tuple[str, ...], timeout: float | None) -> None:
     """Wait until these runs have ended. Exit with 1 if one of them failed or was cancelled."""
     from repro.commands.shared.printed_ends import print_ends

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import click
 
-from repro.commands.shared.option_types import Size
+from repro.commands.shared.option_types import LONGEST, Number, Size
 from repro.commands.shared.optional_packages import needs_metrics
 
 
@@ -23,10 +23,8 @@ from repro.commands.shared.optional_packages import needs_metrics
 @click.option("--only-idle", is_flag=True, help="Do not use a GPU while somebody else computes on it.")
 @click.option("--burst", is_flag=True, help="Leave when no run is left to do.")
 @click.option("--max-runs", type=click.IntRange(min=1), help="Leave after this many runs.")
-@click.option(
-    "--max-idle", type=click.FloatRange(min=0), metavar="SECONDS", help="Leave after this time without a run."
-)
-@click.option("--lease", type=click.FloatRange(min=1), default=30, show_default=True, metavar="SECONDS",
+@click.option("--max-idle", type=Number(0, LONGEST), metavar="SECONDS", help="Leave after this time without a run.")
+@click.option("--lease", type=Number(1, LONGEST), default=30, show_default=True, metavar="SECONDS",
               help="A worker that sends no heartbeat for this time loses its runs.")  # fmt: skip
 @click.option(
     "--cache-size",
@@ -58,10 +56,11 @@ def worker(
     from repro.scheduler.settings import Settings
     from repro.worker.attempt.executor import Executor
     from repro.worker.gpus import Nvml
-    from repro.worker.live.console import BarConsole, Console, LineConsole
+    from repro.worker.live.console import BarConsole, Console, LastingConsole, LineConsole
     from repro.worker.loop import Options, Worker
     from repro.worker.process.fork_client import ForkServer
     from repro.worker.slots import Slots, choose_gpus
+    from repro.worker.store import identity
     from repro.worker.store.store import OVERWRITES, Store
 
     inventory = Nvml()
@@ -76,7 +75,7 @@ def worker(
     log_pieces.create_indexes(db)
     workers.create_indexes(db)
     points.create_indexes(db)
-    console: Console = BarConsole() if sys.stderr.isatty() else LineConsole()
+    console: Console = LastingConsole(BarConsole() if sys.stderr.isatty() else LineConsole())
     beat: Callable[[], None] | None = None
     if metrics_port is not None:
         with needs_metrics():
@@ -84,7 +83,8 @@ def worker(
         console, store, beat = prometheus.observe(metrics_port, slots, console, store)
     known = workers.check_store(db, settings.store) or {}
     creates_once = known["creates_once"] if "creates_once" in known else store.probe()
-    workers.fix_store(db, settings.store, creates_once)
+    whose = identity.of(store, workers.queue_id(db), known.get("id"))
+    workers.fix_store(db, settings.store, creates_once, whose.id)
     if not creates_once:
         console.say(f"warning: {settings.store} {OVERWRITES}")
     try:

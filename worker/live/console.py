@@ -2,7 +2,11 @@
 
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
+
+from repro.stages.plain import figures
 
 if TYPE_CHECKING:
     from repro.worker.attempt.attempt import Attempt
@@ -43,6 +47,25 @@ class LineConsole:
         """Nothing is held."""
 
 
+class LastingConsole:
+    """Passes on to another console, whatever becomes of it: nobody need look on for a worker to work.
+
+    Its terminal may be closed, its pipe broken, the disk under its log full.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        show = getattr(self._console, name)
+
+        def show_if_possible(*arguments: Any) -> None:
+            with suppress(Exception):
+                show(*arguments)
+
+        return show_if_possible
+
+
 class BarConsole(LineConsole):
     """A progress bar for each running run, the lines of ended ones above them."""
 
@@ -63,9 +86,8 @@ class BarConsole(LineConsole):
     def tick(self, attempts: "list[Attempt]") -> None:
         for attempt in attempts:
             if (progress := attempt.progress) and attempt.token in self._tasks:
-                figures = "  ".join(f"{name} {value:.4g}" for name, value in progress["metrics"].items())
-                done, total = progress["step"], progress["total"]
-                self._bars.update(self._tasks[attempt.token], completed=done, total=total, figures=figures)
+                done, total, shown = progress["step"], progress["total"], figures(progress["metrics"])
+                self._bars.update(self._tasks[attempt.token], completed=done, total=total, figures=shown)
 
     def ended(self, attempt: "Attempt", outcome: "Outcome", seconds: float) -> None:
         self._bars.remove_task(self._tasks.pop(attempt.token))

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from repro.scheduler.live import log_pieces, points
 from repro.scheduler.server.connection import DriverError, Queue
 from repro.worker.gpus import Inventory
+from repro.worker.live import log_bound
 from repro.worker.polling import PollingRates
+from repro.worker.watched_thread import WatchedThread
 
 if TYPE_CHECKING:
     from repro.worker.attempt.attempt import Attempt
 
 
-class LiveReporter(threading.Thread):
+class LiveReporter(WatchedThread):
     """Each third of the lease's length: says that the worker is alive.
 
     In between it measures what the runs use, and sends what they have printed, and their figures; nothing if there is
@@ -37,7 +39,7 @@ class LiveReporter(threading.Thread):
         self.announce, self.attempts = announce, attempts
         self._ending = threading.Event()
 
-    def run(self) -> None:
+    def work(self) -> None:
         due = time.monotonic() + self.lease / 3
         while not self._ending.wait(min(self.rates.report_interval(), max(0.0, due - time.monotonic()))):
             if time.monotonic() >= due:
@@ -45,9 +47,14 @@ class LiveReporter(threading.Thread):
                 with contextlib.suppress(DriverError):
                     self.announce()
             for attempt in self.attempts():
-                attempt.measure_usage(self.inventory)
-                with contextlib.suppress(DriverError):
+                # A convenience: whatever can't be measured or told is left out.
+                with contextlib.suppress(Exception):
+                    attempt.measure_usage(self.inventory)
+                with contextlib.suppress(Exception):
                     self._report(attempt)
+                if (log := attempt.log_cursor.log) is not None:
+                    with contextlib.suppress(OSError):
+                        log_bound.punch(log)
 
     def stop(self) -> None:
         self._ending.set()

@@ -1,5 +1,6 @@
 """Kinds of values that options take: sizes in bytes, levels of likeness."""
 
+import math
 import re
 from typing import Any
 
@@ -7,6 +8,21 @@ import click
 
 LEVELS = ("identical", "equal", "close")  # how like two results are, as far as one may ask for it
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+class Number(click.FloatRange):
+    """A finite number in a range: `nan` is in none, and a time without end is what leaving the option away means."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number", param, ctx)
+        return number
+
+
+INT64 = click.IntRange(-(2**63), 2**63 - 1)
+INT32 = click.IntRange(-(2**31), 2**31 - 1)
+LONGEST = 10 * 365 * 86400  # seconds: ten years; MongoDB's dates end, and nobody waits for longer
 
 
 class Size(click.ParamType[int]):

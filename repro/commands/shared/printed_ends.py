@@ -20,6 +20,8 @@ def print_ends(db: "Queue", names: Sequence[str], timeout: float | None = None) 
 
     for run in as_they_end(db, names, timeout):
         click.echo(_line(run))
+        if run.get("unread"):
+            click.echo(f"warning: {run['_id']}: never read: {', '.join(run['unread'])}; see repro show", err=True)
 
 
 def _line(run: "RunDocument") -> str:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from repro.stages.own_files import DIFF
+
 if TYPE_CHECKING:
     from repro.scheduler.queue.submission import Plan, Submitted
     from repro.scheduler.runs import RunDocument
@@ -23,11 +25,11 @@ def report_plan(plan: "Plan", as_json: bool) -> None:
 def _note_changes(stages: set[str]) -> None:
     from repro.stages.source import provenance, registry
 
-    packages = sorted({registry.package(stage) for stage in stages})
-    if changed := [package for package in packages if provenance.code(package).get("dirty")]:
+    changed = {registry.package(stage) for stage in stages if provenance.snapshot(stage).facts.get("dirty")}
+    if changed:
         click.echo(
-            f"note: {', '.join(changed)} has changes that are not committed. No result hangs on what git knows of the "
-            "code; but who reads one back next year finds these changes only in the repro-code.diff beside it",
+            f"note: {', '.join(sorted(changed))} has changes that are not committed. No result hangs on what git knows "
+            f"of the code; but who reads one back next year finds these changes only in the {DIFF} beside it",
             err=True,
         )
 

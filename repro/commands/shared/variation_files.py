@@ -4,7 +4,7 @@ import contextlib
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -53,19 +53,20 @@ def known(base: str, needed: bool) -> "dict[str, Config]":
         return {}
 
 
-def check(config: "Config", where: str, allow_unknown: bool = False) -> None:
+def check(config: "Config", where: str, allow_unknown: Sequence[str] = ()) -> None:
     """As a submit checks it."""
     from repro.scheduler.queue.submission import check_config
 
     check_config(config, where, allow_unknown)
 
 
-def submit(paths: Sequence[Path], allow_unknown: bool, as_json: bool, **options: object) -> None:
+def submit(paths: Sequence[Path], allow_unknown: Sequence[str], as_json: bool, **options: Any) -> None:
     """Put files into the queue, and say what came of it."""
     from repro.commands.shared.submit_report import report
     from repro.scheduler.queue import submission as scheduler
 
-    report(scheduler.submit(connect(), paths, scheduler.Change(allow_unknown=allow_unknown), **options), as_json)
+    change = scheduler.Change(allow_unknown=allow_unknown)
+    report(scheduler.submit(connect(), paths, change, scheduler.Options(**options)), as_json)
 
 
 def submit_each(tagged: "Sequence[tuple[Path, list[str]]]", as_json: bool) -> None:
@@ -74,7 +75,9 @@ def submit_each(tagged: "Sequence[tuple[Path, list[str]]]", as_json: bool) -> No
     from repro.scheduler.queue import submission as scheduler
 
     db = connect()
-    report([s for path, tags in tagged for s in scheduler.submit(db, [path], tags=tags)], as_json)
+    report(
+        [s for path, tags in tagged for s in scheduler.submit(db, [path], None, scheduler.Options(tags=tags))], as_json
+    )
 
 
 def run_to_the_end(db: "Queue", tagged: "Sequence[tuple[Path, list[str]]]") -> None:
@@ -83,6 +86,6 @@ def run_to_the_end(db: "Queue", tagged: "Sequence[tuple[Path, list[str]]]") -> N
     from repro.scheduler.queue import submission as scheduler
     from repro.stages.errors import RunFailed
 
-    names = [scheduler.submit(db, [path], tags=tags)[-1].name for path, tags in tagged]
+    names = [scheduler.submit(db, [path], None, scheduler.Options(tags=tags))[-1].name for path, tags in tagged]
     with contextlib.suppress(RunFailed):
         deque(as_they_end(db, names), maxlen=0)
