@@ -18,7 +18,7 @@ TOKEN = "0123456789abcdef"
 
 @pytest.fixture
 def collector(bench):
-    return Collector(bench.db, bench.store, bench.folder / "home", older_than=0)
+    return Collector(bench.db, bench.store, bench.folder / "home", older_than=0, sole=True)
 
 
 def names(leftovers):
@@ -180,7 +180,7 @@ def test_on_s3_orphans_unfinished_uploads_and_probes_go_and_the_rest_stays(remot
     for key in ("a-01234567/large.bin", f"busy-{TOKEN[:8]}/large.bin"):
         client.create_multipart_upload(Bucket=objects.bucket, Key=f"runs/{key}")
     objects.create(".probe/0123", b"probe")
-    collector = Collector(bench.db, bench.store, bench.folder / "home", older_than=0)
+    collector = Collector(bench.db, bench.store, bench.folder / "home", older_than=0, sole=True)
     found = collector.plan()
     assert {leftover.why for leftover in found} == {"unfinished attempt", "unfinished upload", "a probe of the store"}
     assert len(found) == 3

@@ -160,19 +160,6 @@ def test_the_marks_of_complete_attempts_are_read(store):
     assert mark.written_at > 1.7e9
 
 
-def test_own_files_of_former_names_are_read_and_removed(store):
-    old, new = attempt(store, "a"), attempt(store, "b")
-    for location, config in ((old, "config.json"), (new, "repro-config.json")):
-        for name in (config, "run.json", "log.txt"):  # in the new folder the last two are outputs
-            store.create(location, name, b"{}")
-    assert [mark.location for mark in store.marks(store.attempts())] == [old]
-    assert store.read_own(old, "repro-log.txt") == b"{}"
-    with pytest.raises(FileNotFoundError):
-        store.read_own(new, "repro-log.txt")
-    store.remove(old)
-    assert store.attempts() == [new]
-
-
 def test_a_removed_attempt_is_gone_and_its_neighbour_stays(store):
     one, other = attempt(store, "a"), attempt(store, "a", "fedcba98")
     for location in (one, other):

@@ -30,7 +30,7 @@ from repro.scheduler.queue import audits, lookup
 from repro.scheduler.runs import FINAL, RunDocument, State
 from repro.scheduler.server.connection import Queue
 from repro.stages.errors import ReproError, Unreachable
-from repro.stages.run import MANIFEST, own_name
+from repro.stages.own_files import CONFIG, MANIFEST
 from repro.worker.audit import store_recovery
 from repro.worker.store import checkpoint_store
 from repro.worker.store.objects import MANY, StoredObject
@@ -54,12 +54,19 @@ class Leftover:
 
 @dataclass
 class Collector:
-    """`older_than`: seconds for which nothing inside may have changed."""
+    """What of a store and a home nothing needs, and its removal.
+
+    Attributes:
+        older_than: seconds for which nothing inside may have changed.
+        sole: whether all in the store is this queue's. Where it is not known to be, only what a document remembers to
+            have begun is its own: another queue may have a run of the same name and fingerprint.
+    """
 
     db: Queue
     store: Store
     home: Path
     older_than: float
+    sole: bool = False
     _named: dict[str, set[str]] = field(default_factory=dict)  # folder -> who names it
 
     def plan(self) -> list[Leftover]:
@@ -96,8 +103,12 @@ class Collector:
             return [dead for location, contents in listed for dead in self._dead_in(location, contents)]
 
     def _dead_in(self, location: str, contents: list[StoredObject]) -> Iterator[Leftover]:
-        inside = {object_.key.partition("/")[2] for object_ in contents}
-        done = own_name(MANIFEST, inside.__contains__) in inside
+        names = {object_.key.partition("/")[2] for object_ in contents}
+        if CONFIG not in names:  # a folder of earlier days: what lies below `checkpoints/` may be outputs
+            return
+        done = MANIFEST in names
+        if not (self.sole or self._remembers(location)):
+            return
         why = "a checkpoint of a run that is done" if done else "a checkpoint that newer ones have made useless"
         for place in checkpoint_store.dead(contents, self.store.url, done):
             parts = [object_ for object_ in contents if f"{self.store.url}/{object_.key}".startswith(f"{place}/")]
@@ -183,6 +194,11 @@ class Collector:
             return f"{_run_of(location)} has no document; see repro rebuild", True
         if self._is_work(location):
             return "work folder of an attempt that has ended", False
+        if not (self.sole or self._remembers(location)):
+            return "another queue's, for all that is known here", True
+        return self._reason_of_ours(location, document)
+
+    def _reason_of_ours(self, location: str, document: RunDocument) -> tuple[str, bool]:
         if store_recovery.is_rerun(location):
             return "a rerun of repro verify, which is no result", False
         mark = self.store.mark(location)
@@ -191,6 +207,11 @@ class Collector:
         if (_parsed(mark) or {}).get("fingerprint") != document["fingerprint"]:
             return f"{MANIFEST} is broken or of another computation", True
         return f"complete, but its run is {document['state']} without it", False
+
+    def _remembers(self, location: str) -> bool:
+        """Whether this queue knows that it has begun this very attempt."""
+        found = lookup.runs(self.db, [_run_of(location)], {"history": 1})
+        return any(location.endswith(f"-{token[:8]}") for run in found for token in runs.tokens(run))
 
     def _is_needed(self, location: str, document: RunDocument | None) -> bool:
         if _runs_in(location, document):

@@ -7,7 +7,8 @@ An object is named after its content and appears by a rename when its SHA-256 ha
 is ever found, whatever dies. A run holds an object by a hard link in its own folder: what has more than one name is
 in use and is not evicted. Each carries one and the same time of modification: what has another was written to (by a
 stage, say) and is checked again, and fetched again if it is not what its name says. The time of access tells when it
-was used last.
+was used last. The time of modification differs from boot to boot: what a loss of power has left empty or cut, though
+its name was written, is read before it is trusted again.
 
 Not guaranteed: the bound, while the inputs of the runs at work need more than it allows.
 """
@@ -17,6 +18,7 @@ import fcntl
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +28,18 @@ from repro.stages import files
 
 DEFAULT_BYTES, DEFAULT_SHARE = 50 * 10**9, 0.1  # the smaller one, of the disk
 FORGOTTEN = 3600.0  # seconds after which a fetch that died is cleared away
-CHECKED = 10**18  # nanoseconds since 1970: the time of modification of what has been checked
+
+
+def _of_this_boot() -> int:
+    """Nanoseconds since 1970: the time of modification of what has been checked since the machine was started."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_bytes()
+    except OSError:
+        boot = b""
+    return 10**18 + zlib.crc32(boot)
+
+
+CHECKED = _of_this_boot()
 
 DISK = Semaphore(4)  # changes of folders at once: more only wait for each other, at the processor's cost
 
@@ -147,7 +160,7 @@ def _locked(path: Path) -> Iterator[int]:
             handle = _opened(path)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            if _is_at(handle, path):
+            if files.is_at(handle, path):
                 yield handle
                 return
         finally:
@@ -161,10 +174,3 @@ def _opened(path: Path) -> int:
     except FileNotFoundError:  # the first object of its folder
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, flags, 0o644)
-
-
-def _is_at(handle: int, path: Path) -> bool:
-    """Whether an open file still has this name: somebody may have completed it while we waited."""
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(handle), path.stat())
-    return False

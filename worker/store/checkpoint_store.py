@@ -1,7 +1,8 @@
 """A run's checkpoints in the store: the attempt that makes them pushes them, the next one, anywhere, goes on from them.
 
-    <location of the attempt>/repro-checkpoints/<step>/state.safetensors, state.json    as the stage wrote them
-    <location of the attempt>/repro-checkpoints/<step>/whole.json                       last, with sizes and SHA-256
+    <location of the attempt>/repro-checkpoints/<step>/
+        state.safetensors, state.json    as the stage wrote them
+        whole.json                       last, with their sizes and SHA-256
 
 Without `whole.json` one counts for nothing. Once the run is done all of them are dead: nothing but `repro gc` looks at
 them again. What a stage does with one that it is handed is decided in `stages/running/checkpoints.py`; here a
@@ -17,13 +18,13 @@ from pathlib import Path
 
 from repro.scheduler.server.connection import Document
 from repro.stages.errors import StageError, Unreachable
-from repro.stages.run import OWN_FOLDER
+from repro.stages.own_files import CHECKPOINTS
 from repro.stages.running.checkpoint_files import FACTS, KEEP, STATE, name_of, steps_in
 from repro.worker.store.objects import StoredObject
 from repro.worker.store.store import Store
 
-FOLDER, WHOLE = OWN_FOLDER, "whole.json"
-FORMER_FOLDER = "checkpoints"  # of attempts of former times: read, and left to `repro gc` with the whole attempt
+FOLDER, WHOLE = CHECKPOINTS, "whole.json"
+EARLIER = "checkpoints"  # the folder's name until outputs could lie in one that is called so
 
 
 class Uploader(threading.Thread):
@@ -125,7 +126,7 @@ def fetch(store: Store, attempts: Sequence[str], folder: Path, log: Callable[[st
 def dead(contents: Sequence[StoredObject], url: str, done: bool) -> list[str]:
     """The places of those checkpoints of an attempt that nobody will go on from: all if its run is done, else those
     that newer whole ones have made useless."""
-    inside = [stored for stored in contents if stored.key.split("/")[1:2] == [FOLDER]]
+    inside = [stored for stored in contents if stored.key.split("/")[1] == FOLDER]
     kept = _places([stored for stored in inside if stored.key.endswith(f"/{WHOLE}")], url)[-KEEP:]
     return [place for place in _places(inside, url) if done or (kept and place < kept[0])]
 
@@ -151,7 +152,7 @@ def clear(store: Store, location: str) -> None:
 def whole(store: Store, attempts: Iterable[str]) -> Iterator[str]:
     """The places of whole checkpoints: of the first attempt from its newest on, then of the next."""
     for location in attempts:
-        contents = store.contents(f"{location}/{FOLDER}") or store.contents(f"{location}/{FORMER_FOLDER}")
+        contents = store.contents(f"{location}/{FOLDER}") or store.contents(f"{location}/{EARLIER}")
         marks = [stored for stored in contents if stored.key.endswith(f"/{WHOLE}")]
         yield from reversed(_places(marks, store.url))
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from repro.scheduler.runs import RunDocument
 from repro.scheduler.server.connection import Document
-from repro.stages.run import MANIFEST
+from repro.stages.own_files import MANIFEST
 from repro.worker.store.store import Store
 
 MOST_OUTPUTS = 1000  # entries in a document; the manifest always has all

@@ -8,8 +8,9 @@ attempt that died is whole. Only `repro-run.json`, written last, says that.
 import contextlib
 import re
 import secrets
+import shutil
 import tempfile
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 from repro.scheduler.runs import RERUN
 from repro.stages import files
 from repro.stages.errors import StageError, Unreachable
-from repro.stages.run import MANIFEST, own_name
+from repro.stages.own_files import EARLIER, MANIFEST, name_among
 from repro.worker.store.cache import Cache
 from repro.worker.store.concurrently import each
 from repro.worker.store.objects import MANY, Objects, StoredObject, open_objects
@@ -76,9 +77,9 @@ class Store:
         """Create these files of a folder under the same relative names; returns what was written, by path."""
 
         def push_one(name: str, size: int) -> Output:
-            executable = files.executable(folder / name)  # asked first: a store may make the file read-only
             sha256 = self.objects.upload(self._key(location, name), folder / name)
             self._note_own(f"{location}/{name}", sha256)
+            executable = {"executable": True} if files.is_executable(folder / name) else {}
             return {"path": name, "size": size, "sha256": sha256} | executable
 
         return each([(name, (folder / name).stat().st_size) for name in sorted(names)], push_one)
@@ -93,15 +94,10 @@ class Store:
         for parent in sorted({(folder / output["path"]).parent for output in outputs}):
             parent.mkdir(parents=True, exist_ok=True)
 
-        self._lay_all(outputs, location, folder)
-        for output in outputs:
-            if output.get("executable"):
-                _make_executable(folder / output["path"])
-
-    def _lay_all(self, outputs: Sequence[Output], location: str, folder: Path) -> None:
         if not self.is_remote:
             each(_sized(outputs), lambda output, _: self._lay_local(output, location, folder))
             return
+        programs = [folder / output["path"] for output in outputs if output.get("executable")]
         missing = [o for o in outputs if not self.cache.link(o["sha256"], folder / o["path"])]
         self._make_room(missing)
 
@@ -110,6 +106,26 @@ class Store:
             self.cache.lay(output["sha256"], folder / output["path"], fetch)
 
         each(_sized(missing), lay)
+        for program in programs:  # a cached object has many names, and one mode
+            copy = program.with_name(f".{secrets.token_hex(8)}")
+            shutil.copyfile(program, copy)
+            copy.chmod(0o555)
+            copy.rename(program)
+
+    def check_inputs(self, outputs: Sequence[Output], location: str, source: str) -> None:
+        """See that a stage has left its inputs as they were, where they are the store's own files: their mode does not
+        hold back root. What was not written to is not read.
+
+        Raises:
+            StageError: one was changed; it names it.
+        """
+        for output in outputs if not self.is_remote else ():
+            path = self.objects.local(self._key(self._place(output, location)))
+            if path is not None and not self.verified_files.is_as_recorded(path, output["sha256"]):
+                raise StageError(
+                    f"the stage has changed its input {source}/{output['path']}, which is the result of another run "
+                    f"({path}); restore that from a back-up, and copy before you write"
+                )
 
     def prefetch(self, outputs: Sequence[Output], location: str) -> None:
         """Have a run's outputs on this machine before somebody needs them."""
@@ -137,22 +153,45 @@ class Store:
     def read(self, location: str, name: str) -> bytes:
         return self.objects.read(self._key(location, name))
 
-    def mark(self, location: str) -> Mark | None:
-        """An attempt's `repro-run.json`, None if it is not complete."""
-        contents = {stored.key: stored for stored in self.contents(location)}
-        key = self._mark_key(location, contents)
-        return Mark(location, self.objects.read(key), contents[key].modified) if key in contents else None
-
     def read_own(self, location: str, name: str) -> bytes:
-        """One of the files that an attempt's folder has of its own, under its name of today or of former times."""
+        """One of a run's own files, in a folder of today or of earlier.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
         try:
             return self.read(location, name)
         except FileNotFoundError:
-            there = {stored.key for stored in self.contents(location)}
-            found = own_name(name, lambda other: self._key(location, other) in there)
-            if found == name:
+            earlier = name_among(name, self._names(location, self.contents(location)))
+            if earlier == name:
                 raise
-            return self.read(location, found)
+            return self.read(location, earlier)
+
+    def own_object(self, location: str, name: str) -> StoredObject:
+        """One of a run's own files, in a folder of today or of earlier, as it is listed.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        contents = self.contents(location)
+        key = self._key(location, name_among(name, self._names(location, contents)))
+        found = next((stored for stored in contents if stored.key == key), None)
+        if found is None:
+            raise FileNotFoundError(f"{location}/{name}")
+        return found
+
+    def _names(self, location: str, contents: Iterable[StoredObject]) -> set[str]:
+        """The objects of an attempt's folder by their names in it."""
+        return {stored.key.removeprefix(f"{self._key(location)}/") for stored in contents}
+
+    def mark(self, location: str) -> Mark | None:
+        """An attempt's `repro-run.json`, None if it is not complete."""
+        contents = self.contents(location)
+        name = name_among(MANIFEST, self._names(location, contents))
+        for stored in contents:
+            if stored.key == self._key(location, name):
+                return Mark(location, self.read(location, name), stored.modified)
+        return None
 
     def marks(self, locations: Sequence[str]) -> Iterator[Mark | OSError]:
         """The marks of those that are complete, read concurrently; an error in place of one that can't be read."""
@@ -182,7 +221,8 @@ class Store:
 
     def remove(self, location: str) -> None:
         """Remove an attempt's folder; its mark first, so that what a crash leaves never looks complete."""
-        self.objects.remove(self._mark_key(location, {stored.key for stored in self.contents(location)}))
+        for mark in (MANIFEST, EARLIER[MANIFEST]):
+            self.objects.remove(self._key(location, mark))
         self.objects.remove_folder(self._key(location))
 
     def probe(self) -> bool:
@@ -252,24 +292,10 @@ class Store:
         """The URL of an output: what was passed on lies where its ancestor put it."""
         return str(output.get("location") or f"{location}/{output['path']}")
 
-    def _mark_key(self, location: str, keys: Container[str]) -> str:
-        """The key that an attempt's mark has, or would have, among these of its folder."""
-        return self._key(location, own_name(MANIFEST, lambda name: self._key(location, name) in keys))
-
     def _key(self, location: str, name: str = "") -> str:
         if not location.startswith(f"{self.url}/"):
             raise StageError(f"{location} does not lie in the store {self.url}")
         return location.removeprefix(f"{self.url}/") + (f"/{name}" if name else "")
-
-
-def _make_executable(link: Path) -> None:
-    """Put a copy in place of a link: a file's mode is that of all its names, and the store's has none to execute."""
-    target = link.resolve()
-    copied = link.with_name(f".{secrets.token_hex(8)}")
-    files.copy(target, copied)
-    copied.chmod(0o555)
-    link.unlink()
-    copied.rename(link)
 
 
 def _compare(place: str, output: Output, size: int, sha256: str) -> None:

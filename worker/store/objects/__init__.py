@@ -57,6 +57,9 @@ class Objects(Protocol):
     def read(self, key: str) -> bytes:
         """A small object's bytes. Raises FileNotFoundError."""
 
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """So many of an object's bytes, from the offset `start`; fewer at its end. Raises FileNotFoundError."""
+
     def download(self, key: str, path: Path, size: int) -> str:
         """Write an object's bytes over a local file; returns their SHA-256. Raises FileNotFoundError."""
 

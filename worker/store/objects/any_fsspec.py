@@ -65,6 +65,10 @@ class OtherObjects:
         with self._reached(key):
             return bytes(self.fs.cat_file(self._path(key)))
 
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        with self._reached(key):
+            return bytes(self.fs.cat_file(self._path(key), start, start + length))
+
     def download(self, key: str, path: Path, size: int) -> str:
         with self._reached(key):
             self.fs.get_file(self._path(key), str(path))

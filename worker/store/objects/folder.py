@@ -55,6 +55,11 @@ class LocalObjects:
     def read(self, key: str) -> bytes:
         return (self.root / key).read_bytes()
 
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        with (self.root / key).open("rb") as file:
+            file.seek(start)
+            return file.read(length)
+
     def download(self, key: str, path: Path, size: int) -> str:
         shutil.copyfile(self.root / key, path)
         return files.sha256(path)

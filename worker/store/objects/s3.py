@@ -89,6 +89,10 @@ class S3Objects:
         with self._explained(key):
             return bytes(obstore.get(self.store, self.prefix + key).bytes())
 
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        with self._explained(key):
+            return bytes(obstore.get_range(self.store, self.prefix + key, start=start, length=length))
+
     def download(self, key: str, path: Path, size: int) -> str:
         if size <= PART:
             data = self.read(key)
