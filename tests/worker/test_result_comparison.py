@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
 from repro.worker.audit.result_comparison import Finding as F
-from repro.worker.audit.result_comparison import Level, Tolerance, compare_files, verdict
+from repro.worker.audit.result_comparison import Level, Tolerance, compare_files, is_worse, verdict
 
 
 @pytest.fixture
@@ -134,3 +134,38 @@ def test_a_verdict_is_bounded_and_has_the_worst_first():
     assert len(found["worst"]) == 20
     assert found["folder"] == "m.verify-01234567"
     assert verdict({}, {"finished_at": 1}, [])["level"] == "identical"
+
+
+def test_files_of_torch_numpy_and_json_lines_by_their_values(judge):
+    def archive(path, value):
+        np.savez(path, a=np.full(3, value))
+
+    def weights(path, value):
+        torch.save({"model": {"w": torch.full((3,), value, dtype=torch.bfloat16)}, "step": 5}, path)
+
+    assert judge("a.npz", 1.0, 1.0005, archive).level == Level.CLOSE
+    assert judge("a.npz", 1.0, 2.0, archive).level == Level.DIFFERENT
+    assert judge("a.pt", 1.0, 2.0, weights).level == Level.DIFFERENT
+    assert judge("b.pt", 1.0, 1.0, weights).level == Level.EQUAL
+    assert judge("a.jsonl", '{"a": 1}\n{"b": 2}\n', '{"a": 1.0}\n{"b": 2.0}\n').level == Level.EQUAL
+    hostile = judge("c.pt", b"no torch", b"file", lambda path, data: path.write_bytes(data))
+    assert (hostile.level, "can't be read" in hostile.why) == (Level.DIFFERENT, True)
+
+
+def test_what_could_not_be_compared_is_unknown():
+    original = {"metrics": {}, "environment": {}}
+    done = {"state": "verified", "finished_at": None, "environment": {}, "location": "s/a.verify-1"}
+    assert verdict(original, done, [])["level"] == "unknown"
+    assert verdict({"metrics": {"a": 1}}, done | {"metrics": {"a": 1}}, [])["level"] == "identical"
+    lost = done | {"state": "failed", "error": {"type": "Killed", "message": "out of memory?", "machine": True}}
+    assert verdict(original, lost, [])["level"] == "unknown"
+    assert "a machine was at fault" in verdict(original, lost, [])["error"]
+    assert (
+        verdict(original, done | {"state": "failed", "error": {"type": "E", "message": "m"}}, [])["level"]
+        == "different"
+    )
+    assert verdict(original, done | {"state": "cancelled"}, [])["level"] == "unknown"
+
+
+def test_unknown_is_never_good_enough():
+    assert all(is_worse(Level.UNKNOWN, True, asked) for asked in (None, "identical", "close"))

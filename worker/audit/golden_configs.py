@@ -20,11 +20,20 @@ from pathlib import Path
 from typing import Any
 
 from repro.stages import config as configs
-from repro.stages.errors import ConfigError
-from repro.stages.run import MANIFEST, own_file
+from repro.stages.errors import ConfigError, ReproError
+from repro.stages.own_files import MANIFEST, own_file
 from repro.stages.running.standalone import Options, run_alone
 from repro.worker.audit import result_comparison
-from repro.worker.audit.result_comparison import HARDWARE, READERS, Finding, Level, Tolerance, compare_files
+from repro.worker.audit.result_comparison import (
+    HARDWARE,
+    READERS,
+    Finding,
+    Level,
+    Tolerance,
+    compare_files,
+    varies,
+    varying,
+)
 
 SMALL = 1 << 16  # bytes up to which an output itself is kept, if a reader knows its values
 RESULTS, DATA = "results", "data"
@@ -78,14 +87,15 @@ def check(folder: Path, names: Sequence[str], root: Path, within: Tolerance) -> 
     Raises:
         ConfigError: there is none of that name.
     """
-    known = sorted(kept.name for kept in (folder / RESULTS).glob("*") if own_file(kept, MANIFEST).is_file())
+    known = sorted(kept.name for kept in (folder / RESULTS).glob("*") if own_file(kept, MANIFEST).exists())
     if missing := [name for name in names or ["*"] if name not in known and (names or not known)]:
         raise ConfigError(f"{folder / RESULTS}: no golden config {', '.join(missing)}; repro golden add makes one")
     for name in _sources_first(folder, names or known):
         try:
             made = _run(folder, name, root)
         except Exception as error:  # whatever today's code raises is the finding
-            yield Checked(name, [], True, [], f"{type(error).__name__}: {error}")
+            told = str(error) if isinstance(error, ReproError) else f"{type(error).__name__}: {error}"
+            yield Checked(name, [], True, [], told)
             continue
         if name in known:
             yield _compare(name, folder / RESULTS / name, made, within)
@@ -93,7 +103,10 @@ def check(folder: Path, names: Sequence[str], root: Path, within: Tolerance) -> 
 
 def _compare(name: str, kept: Path, made: Path, within: Tolerance) -> Checked:
     then, now = (json.loads(own_file(place, MANIFEST).read_bytes()) for place in (kept, made))
-    before, after = ({o["path"]: o["sha256"] for o in side["outputs"]} for side in (then, now))
+    patterns = varying(then) | varying(now)
+    before, after = (
+        {o["path"]: o["sha256"] for o in side["outputs"] if not varies(o["path"], patterns)} for side in (then, now)
+    )
     same_hardware = all(then["environment"].get(key) == now["environment"].get(key) for key in HARDWARE)
     findings, unknown = [], []
     for path in sorted(before.keys() | after.keys()):
@@ -121,14 +134,16 @@ def _run(folder: Path, name: str, root: Path) -> Path:
 
 def _copy_with_sources(path: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    config = configs.load(path)
-    target = folder / f"{configs.check_name(path.stem, str(path))}.json"
-    with suppress(FileExistsError), target.open("xb") as file:
-        file.write(path.read_bytes())
-    if configs.canonical(configs.load(target)) != configs.canonical(config):
-        raise ConfigError(f"{target}: is another config than {path}; golden configs never change: take a new name")
-    for source in configs.sources(config, str(path)):
-        _copy_with_sources(path.parent / f"{source}.json", folder)
+    waiting = [path]
+    for one in waiting:
+        config = configs.load(one)
+        target = folder / f"{configs.check_name(one.stem, str(one))}.json"
+        with suppress(FileExistsError), target.open("xb") as file:
+            file.write(one.read_bytes())
+        if configs.canonical(configs.load(target)) != configs.canonical(config):
+            raise ConfigError(f"{target}: is another config than {one}; golden configs never change: take a new name")
+        beside = [one.parent / f"{source}.json" for source in configs.sources(config, str(one))]
+        waiting += [source for source in beside if source not in waiting]
 
 
 def _sources_first(folder: Path, names: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from repro.scheduler.queue import audits, lookup, workers
 from repro.scheduler.runs import RunDocument, State, Verdict
 from repro.scheduler.server.connection import Queue
 from repro.stages.errors import ReproError, StageError
+from repro.stages.source import provenance
 from repro.worker.audit.result_comparison import Level, Tolerance, compare, is_worse, verdict
 from repro.worker.store.store import Store
 
@@ -46,7 +47,7 @@ def start(db: Queue, store: Store, originals: Sequence[RunDocument], by: str) ->
     for original in originals:
         then = read.get(original["_id"], {})
         moved = {source: location for source, location in then.items() if now.get(source) != location}
-        started.append(runs.rerun(db, original, moved, by))
+        started.append(runs.rerun(db, original, moved, by, provenance.submitted(str(original["config"]["stage"]))))
     return started
 
 

@@ -1,20 +1,24 @@
 """Two results of one config, output by output: identical, equal, close or different.
 
 Files with the same SHA-256 are identical and not read. Of the others the values are compared, as far as a reader
-here knows the kind of file: safetensors, NumPy, CSV, JSON, images, and `.bin` as bytes. Whatever else differs is
-different: an ONNX file, a log. Nothing is unpickled.
+here knows the kind of file: safetensors, NumPy, torch's (tensors and plain values alone), CSV, JSON, JSON lines,
+Parquet, HDF5, images, and `.bin` as bytes. Whatever else differs is different: an ONNX file, a log. Nothing is
+unpickled. What a stage's module names in `VARYING = ("tb/*",)` is no part of its result, and not compared.
 """
 
 import csv
+import importlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from repro.scheduler.runs import RunDocument, Verdict
+from repro.scheduler.runs import RunDocument, State, Verdict
+from repro.stages.plain import clean
 from repro.worker.store.outputs import outputs_of
 from repro.worker.store.store import Store
 
@@ -31,6 +35,7 @@ class Level(IntEnum):
     EQUAL = 1  # other bytes, the same values
     CLOSE = 2  # the same shapes and texts, numbers within the tolerance
     DIFFERENT = 3
+    UNKNOWN = 4  # nothing could be compared
 
     def __str__(self) -> str:
         return self.name.lower()
@@ -66,6 +71,8 @@ def compare(store: Store, original: RunDocument, rerun: RunDocument, folder: Pat
         StageError: a file is not in the store as it was recorded.
     """
     sides = [{output["path"]: output for output in outputs_of(store, run)} for run in (original, rerun)]
+    patterns = varying(original) | varying(rerun)
+    sides = [{path: one for path, one in side.items() if not varies(path, patterns)} for side in sides]
     before, after = sides
     common = sorted(before.keys() & after.keys())
     differing = [path for path in common if before[path]["sha256"] != after[path]["sha256"]]
@@ -79,6 +86,15 @@ def compare(store: Store, original: RunDocument, rerun: RunDocument, folder: Pat
     if metrics[0] != metrics[1]:
         findings.append(compare_values(METRICS, metrics[0], metrics[1], within))
     return findings
+
+
+def varying(run: RunDocument) -> set[str]:
+    """The patterns of outputs that are no part of a run's result."""
+    return set((run.get("environment") or {}).get("varying", ()))
+
+
+def varies(path: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
 
 
 def compare_files(path: str, one: Path, other: Path, within: Tolerance) -> Finding:
@@ -162,6 +178,44 @@ def _numpy(path: Path) -> dict[str, Any]:
     return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
 
 
+def _archive(path: Path) -> dict[str, Any]:
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def _torch(path: Path) -> dict[str, Any]:
+    from repro.stages.running import weights
+
+    return weights.values(path)
+
+
+def _parquet(path: Path) -> dict[str, Any]:
+    table = _needed("pyarrow.parquet").read_table(path)
+    return {f"column {name}, row {row}": value.as_py() for name in table.column_names
+            for row, value in enumerate(table.column(name), 1)}  # fmt: skip
+
+
+def _hdf5(path: Path) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    with _needed("h5py").File(path, "r") as file:
+        file.visititems(lambda name, one: values.update({name: one[()]} if hasattr(one, "shape") else {}))
+    return values
+
+
+def _needed(module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise ValueError(f'{module.partition(".")[0]} is not here: pip install "repro-queue[readers]"') from None
+
+
+def _json_lines(path: Path) -> dict[str, Any]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return dict(pair for n, line in enumerate(lines, 1) if line for pair in _walk(json.loads(line), f"line {n}"))
+
+
 def _bytes(path: Path) -> dict[str, Any]:
     import numpy as np
 
@@ -213,6 +267,13 @@ def _walk(value: Any, name: str) -> Iterator[tuple[str, Any]]:
 READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
     ".safetensors": _safetensors,
     ".npy": _numpy,
+    ".npz": _archive,
+    ".pt": _torch,
+    ".pth": _torch,
+    ".parquet": _parquet,
+    ".h5": _hdf5,
+    ".hdf5": _hdf5,
+    ".jsonl": _json_lines,
     ".bin": _bytes,
     ".png": _image,
     ".csv": _csv,
@@ -222,17 +283,24 @@ READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
 
 def is_worse(level: Level, same_hardware: bool, asked: str | None) -> bool:
     """Whether a level is worse than the one asked for: by default identical, or close on other hardware."""
-    return level > Level[(asked or ("identical" if same_hardware else "close")).upper()]
+    return level is Level.UNKNOWN or level > Level[(asked or ("identical" if same_hardware else "close")).upper()]
 
 
 def verdict(original: RunDocument, rerun: RunDocument, findings: Sequence[Finding]) -> Verdict:
     """What is kept of a comparison on the original's document; the worst files first, and not too many."""
     then, now = (run.get("environment") or {} for run in (original, rerun))
     level = max((finding.level for finding in findings), default=Level.IDENTICAL)
-    error = rerun.get("error")
+    error, unknown = rerun.get("error"), ""
+    if rerun.get("state") == State.CANCELLED:
+        unknown = "the rerun was cancelled"
+    elif error and error.get("machine"):
+        unknown = f"a machine was at fault: {error['type']}: {error['message']}"
+    elif not error and not findings and not (original.get("metrics") or rerun.get("metrics")):
+        unknown = "there are no outputs and no metrics: nothing was compared"
+    level = Level.UNKNOWN if unknown else Level.DIFFERENT if error else level
     worst = sorted((f for f in findings if f.level), key=lambda f: (-f.level, f.path))[:FILES]
     judged: Verdict = {
-        "level": str(Level.DIFFERENT if error else level),
+        "level": str(level),
         "ended_at": rerun["finished_at"],
         "folder": (rerun.get("location") or "").rpartition("/")[2],
         "same_hardware": all(then.get(key) == now.get(key) for key in HARDWARE) or bool(error),
@@ -240,6 +308,8 @@ def verdict(original: RunDocument, rerun: RunDocument, findings: Sequence[Findin
         "worst": [vars(finding) | {"level": str(finding.level)} for finding in worst],
         "environment": now,
     }
-    if error:
-        judged["error"] = f"{error['type']}: {error['message']}"[:500]
+    if error and not unknown:
+        unknown = f"{error['type']}: {error['message']}"
+    if unknown:
+        judged["error"] = clean(unknown, 500)
     return judged

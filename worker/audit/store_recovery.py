@@ -19,7 +19,8 @@ from repro.scheduler.runs import RunDocument
 from repro.scheduler.server.connection import Queue
 from repro.stages import config as configs
 from repro.stages.errors import ReproError, StageError
-from repro.stages.run import MANIFEST
+from repro.stages.own_files import MANIFEST
+from repro.stages.plain import unstrict
 from repro.worker.store.outputs import bounded
 from repro.worker.store.store import Mark, Store
 
@@ -181,7 +182,7 @@ def _document(store: Store, attempt: Complete) -> RunDocument:
         submitted_at=then,
         finished_at=then,
         location=attempt.location,
-        metrics=manifest["metrics"],
+        metrics=unstrict(manifest["metrics"]),
         params=params,
         environment=manifest["environment"],
         **bounded(manifest["outputs"], mark),
