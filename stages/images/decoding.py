@@ -1,6 +1,5 @@
 """An image file's bytes as an array. Shared by every stage that reads images."""
 
-import re
 from io import BytesIO
 
 import numpy as np
@@ -8,12 +7,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from repro.stages.errors import StageError
+from repro.stages.images.depth import is_deep
 
 Pixels = NDArray[np.uint8]
 
 MODES = {1: "L", 3: "RGB"}
-# 16 bits a channel, which Pillow would cut to 8 in silence; "BGR;16" is 16 bits a pixel.
-DEEP = re.compile(r"(?<!BGR);16")
 
 
 def decode(content: bytes, name: str, channels: int, size: tuple[int, int] | None = None) -> Pixels:
@@ -30,8 +28,7 @@ def decode(content: bytes, name: str, channels: int, size: tuple[int, int] | Non
     """
     try:
         with Image.open(BytesIO(content)) as image:
-            deep = image.mode[0] in "IF" or any(DEEP.search(str(tile[3])) for tile in image.tile)
-            if not deep:
+            if not is_deep(image, content):
                 return _pixels(image, MODES[channels], size)
     except MemoryError:
         raise
