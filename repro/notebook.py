@@ -8,7 +8,8 @@ import io
 import json
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -21,8 +22,8 @@ from repro.scheduler.configs.comparison import METRIC
 from repro.scheduler.queue import listing, lookup
 from repro.scheduler.queue import submission as scheduler
 from repro.scheduler.settings import Settings
-from repro.stages.errors import ReproError, StageError
-from repro.stages.run import MANIFEST
+from repro.stages.errors import ConfigError, ReproError, StageError
+from repro.stages.own_files import MANIFEST
 from repro.worker.store.store import Store
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ class Run:
     @property
     def metrics(self) -> dict[str, float]:
         return dict(self.document.get("metrics") or {})
+
+    @property
+    def unread(self) -> list[str]:
+        """Keys of its config that it ended without having read."""
+        return list(self.document.get("unread", ()))
 
     @property
     def location(self) -> str | None:
@@ -139,10 +145,18 @@ def submit(
 
     Args:
         changes: laid over each of the configs; the run then gets the next letter, or `name`.
-        options: priority, tags, time_limit, stall_limit, max_attempts, held.
+        options: priority, tags, time_limit, stall_limit, max_attempts, held, hermetic (`submission.Options`).
+
+    Raises:
+        ConfigError: something is wrong, an option's name or range too; nothing was inserted.
     """
     change = scheduler.Change(json.dumps(dict(changes)) if changes is not None else None, name=name)
-    made = scheduler.submit(_queue(), [Path(config) for config in configs], change, **options)
+    known = [field.name for field in fields(scheduler.Options)]
+    if unknown := next((name for name in options if name not in known), None):
+        near = get_close_matches(unknown, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+        raise ConfigError(f"submit has no option {unknown}; {hint}")
+    made = scheduler.submit(_queue(), [Path(config) for config in configs], change, scheduler.Options(**options))
     return [run(one.name) for one in made]
 
 

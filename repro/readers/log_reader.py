@@ -10,7 +10,7 @@ from repro.scheduler.queue import lookup
 from repro.scheduler.runs import FINAL, RunDocument, State
 from repro.scheduler.server.connection import Queue
 from repro.stages.errors import StageError, Unreachable
-from repro.stages.run import LOG
+from repro.stages.own_files import LOG
 from repro.worker.store.store import Store
 
 POLL = 0.5  # seconds
@@ -56,7 +56,7 @@ class Follower:
             raise StageError(f"{run['_id']} has no attempt {number}; there were {len(tokens)}")
         token, location = tokens[number - 1], self.store().location(run["_id"], tokens[number - 1])
         try:
-            return self._cut(self.store().read_own(location, LOG), first=True)
+            return self._last_lines(location)
         except FileNotFoundError:
             if text := "".join(self._told(token, first=True)):
                 return text
@@ -85,6 +85,9 @@ class Follower:
             raise StageError(f"{run['_id']} is {run['state']} and never ran")
         location = run.get("location") or store.location(run["_id"], token)
         try:
+            if first and self.lines is not None:
+                yield self._last_lines(location)
+                return
             data = store.read_own(location, LOG)
         except FileNotFoundError as error:
             if not first:
@@ -93,6 +96,17 @@ class Follower:
         except OSError as error:
             raise Unreachable(f"{location}/{LOG} can't be read: {error.strerror}") from error
         yield self._cut(data[self._offset :] if token and token == self._token else data, first)
+
+    def _last_lines(self, location: str) -> str:
+        """The last lines of a log in the store, or all of them; no more of it is read than that needs."""
+        store = self.store()
+        log = store.own_object(location, LOG)
+        amount = log.size if self.lines is None else min(log.size, max(1 << 16, 200 * self.lines))
+        while True:
+            data = store.objects.read_range(log.key, log.size - amount, amount) if amount else b""
+            if amount == log.size or data.count(b"\n") > (self.lines or 0):
+                return self._cut(data, first=True)
+            amount = min(log.size, 4 * amount)
 
     def _cut(self, data: bytes, first: bool) -> str:
         text = data.decode("utf-8", "replace")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,14 +11,15 @@ from repro.scheduler.configs.comparison import Subject
 from repro.stages import config as configs
 from repro.stages.config import Config, Value
 from repro.stages.errors import ConfigError, ReproError
-from repro.stages.run import CONFIG, MANIFEST, own_file
+from repro.stages.own_files import CONFIG, MANIFEST, own_file
+from repro.stages.plain import unstrict
 from repro.stages.source import registry
 
 if TYPE_CHECKING:
     from repro.scheduler.runs import RunDocument
     from repro.scheduler.server.connection import Queue
 
-FIELDS = {"config": 1, "params": 1, "metrics": 1, "sources": 1}
+FIELDS = {"config": 1, "params": 1, "metrics": 1, "sources": 1, "unread": 1}
 
 
 class Reader:
@@ -48,7 +50,7 @@ class Reader:
             if is_local(word):
                 subject = self._local(Path(word), lineage)
                 name = subject.name if subject.name not in subjects else word
-                subjects[name] = Subject(name, subject.config, subject.defaults, subject.metrics, subject.ancestors)
+                subjects[name] = replace(subject, name=name)
             else:
                 for name in fitting.get(word, [word]):
                     subjects[name] = self._run(name, lineage)
@@ -100,7 +102,7 @@ class Reader:
             fresh = find([name for name in dict.fromkeys(waiting) if name not in ancestors])
             ancestors |= {source.name: source for source in fresh}
             waiting = [n for s in fresh for n in configs.sources(s.config, s.name) if n not in ancestors]
-        return Subject(subject.name, subject.config, subject.defaults, subject.metrics, list(ancestors.values()))
+        return replace(subject, ancestors=list(ancestors.values()))
 
 
 def is_local(word: str) -> bool:
@@ -112,7 +114,7 @@ def of_run(run: "RunDocument") -> Subject:
     """A run of the queue. One that has not ended well has recorded no defaults: those of today's code stand in."""
     params = run.get("params")
     defaults = _recorded(params) if params else defaults_of_code(run["config"])
-    return Subject(run["_id"], run["config"], defaults, run.get("metrics") or {})
+    return Subject(run["_id"], run["config"], defaults, run.get("metrics") or {}, unread=run.get("unread", ()))
 
 
 def of_file(path: Path) -> Subject:
@@ -128,7 +130,9 @@ def of_folder(folder: Path) -> Subject:
         return Subject(folder.name, config, defaults_of_code(config))
     try:
         manifest = json.loads(mark.read_bytes())
-        return Subject(manifest["name"], config, _recorded(manifest["params"]), manifest["metrics"])
+        read = manifest["params"]
+        unread = sorted(config.keys() - read.keys() - configs.RESERVED.keys())
+        return Subject(manifest["name"], config, _recorded(read), unstrict(manifest["metrics"]), unread=unread)
     except (ValueError, KeyError, TypeError) as error:
         raise ReproError(f"{mark}: is broken: {error}") from error
 

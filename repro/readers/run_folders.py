@@ -6,7 +6,8 @@ from typing import Any
 
 from repro.stages import config as configs
 from repro.stages.errors import ReproError
-from repro.stages.run import MANIFEST, own_file
+from repro.stages.own_files import MANIFEST, own_file
+from repro.stages.plain import unstrict
 
 Run = dict[str, Any]
 
@@ -41,6 +42,7 @@ def _read(folder: Path) -> Run:
         manifest: Run = json.loads(mark.read_bytes())
         config, sources = manifest["config"], manifest["sources"]
         run = manifest | {"_id": manifest["name"], "stage": config["stage"], "state": "done", "location": str(folder)}
+        run["metrics"] = unstrict(run["metrics"])
         unread = sorted(config.keys() - manifest["params"].keys() - configs.RESERVED.keys())
         return run | {"of_sources": sources, "sources": list(sources), "unread": unread}
     except OSError as error:

@@ -74,6 +74,8 @@ def _styled(row: Row, key: str) -> "Text":
     text = _text(row, key)
     if key.startswith(METRIC) and key in row.cells and isinstance(value := row.cells[key].value, float):
         text = f"{value:.4g}"
+    if key in row.cells and row.cells[key].unread:
+        return Text(f"{text} (never read)", "yellow")
     return Text(text, "bright_black" if _is_default(row, key) or text == ABSENT else "")
 
 

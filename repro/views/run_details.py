@@ -1,7 +1,7 @@
 """All about a run, as lines: its config with the defaults that were used, its result, and the line it comes from.
 
-A run is a document of the queue, or what the manifest of a folder says (`repro.readers.run_folders`): both read the
-same.
+A run is a document of the queue, or what the `repro-run.json` of a folder says (`repro.readers.run_folders`): both
+read the same.
 """
 
 import csv
@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from repro.stages.own_files import DIFF
 from repro.views.tables import load, place, speed
 
 RAW_FILES = "files.csv"  # where a dataset lists the raw files that it was made of, if its config asks for that
@@ -64,7 +65,7 @@ def _facts(run: Run) -> list[str]:
 
 
 def _commit(environment: Run) -> str:
-    changed = " (with changes that were not committed; their diff lies beside it)" if environment.get("dirty") else ""
+    changed = f" (with changes that were not committed: {DIFF})" if environment.get("dirty") else ""
     return str(environment.get("commit", "")) + changed
 
 

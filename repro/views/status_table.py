@@ -1,8 +1,10 @@
 """The table of `repro status`: a row a run."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from repro.stages.plain import clean, done, figures, number
 from repro.views.tables import duration, load, speed
 
 if TYPE_CHECKING:
@@ -63,16 +65,18 @@ def _cards(used: Sequence[str], worker: dict[str, Any]) -> str:
 
 def _progress(run: "RunDocument") -> str:
     progress = run.get("progress")
-    return f"{progress['step']}/{progress['total']}" if progress else ""
+    return done(progress["step"], progress["total"]) if progress else ""
 
 
 def _eta(run: "RunDocument", now: "datetime") -> str:
     """How long it still takes at the pace of this attempt so far."""
-    progress = run.get("progress")
-    if not progress or not progress["step"] or not run.get("started_at"):
+    step, total = (number((run.get("progress") or {}).get(key)) for key in ("step", "total"))
+    since = run.get("started_at")
+    begun = number((run.get("progress") or {}).get("begun")) or 0  # the step that this attempt went on from
+    if not (step and total and since and step > begun and math.isfinite(step) and math.isfinite(total)):
         return ""
-    passed = (now - run["started_at"]).total_seconds()
-    return duration(passed * max(0, progress["total"] - progress["step"]) / progress["step"])
+    passed = (now - since).total_seconds()
+    return duration(passed * max(0, total - step) / (step - begun))
 
 
 def paint(column: str, cell: str) -> Any:
@@ -83,14 +87,16 @@ def paint(column: str, cell: str) -> Any:
         return Text(cell, COLOURS.get(cell, ""))
     if column != "PROGRESS" or not cell:
         return Text(cell)
-    step, total = map(int, cell.split("/"))
-    done = round(BAR * min(1.0, step / total)) if total else 0
-    return Text.assemble(("━" * done, "cyan"), ("━" * (BAR - done), "bright_black"), f" {cell}")
+    step, _, total = cell.partition("/")
+    if not (step.isdigit() and total.isdigit() and int(total)):  # not known, or of an older document
+        return Text(cell)
+    full = round(BAR * min(1.0, int(step) / int(total)))
+    return Text.assemble(("━" * full, "cyan"), ("━" * (BAR - full), "bright_black"), f" {cell}")
 
 
 def _result(run: "RunDocument") -> str:
     """The one-line reason of a failure, or the first figures of a result."""
     if error := run.get("error"):
-        return f"{error['type']}: {error['message']}".splitlines()[0][:100]
-    metrics = run.get("metrics") or {}
-    return "  ".join(f"{name} {value:.4g}" for name, value in list(metrics.items())[:3])
+        return clean(" ".join(f"{error['type']}: {error['message']}".splitlines()[:1]), 100)
+    shown = figures(dict(list((run.get("metrics") or {}).items())[:3]))
+    return f"never read: {', '.join(run['unread'])}  {shown}".rstrip() if run.get("unread") else shown

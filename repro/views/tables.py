@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from repro.stages.plain import strict
+
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
 
 def dump(value: Any) -> None:
-    """Print JSON; times as ISO 8601 in UTC."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    """Print JSON; times as ISO 8601 in UTC, figures that are not finite as texts: JSON has no word for them."""
+    print(json.dumps(strict(value), indent=2, ensure_ascii=False, default=_plain, allow_nan=False))
 
 
 Paint = Callable[[str, str], "Text"]  # (column, cell) -> the cell as a terminal shows it
