@@ -8,6 +8,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from repro.stages.own_files import OWN_FILES
 from repro.stages.source import registry
 
 
@@ -68,6 +69,7 @@ def install(folder: Path) -> Path:
 def forget():
     registry.available.cache_clear()
     registry._keys.cache_clear()
+    registry._keys_now.forget()
 
 
 @contextmanager
@@ -93,7 +95,7 @@ MAIN = "import sys; from repro import main; main('sample', sys.argv[1:])"
 
 def outputs(folder: Path) -> dict[str, bytes]:
     """Every result file; the config's copy, repro-run.json and what the stage saw of the config are not among them."""
-    own = ("repro-config.json", "repro-run.json", "seen.json")
+    own = (*OWN_FILES, "seen.json")
     return {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.name not in own}
 
 

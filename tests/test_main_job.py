@@ -8,7 +8,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from repro.stages.run import OWN_FILES
+from repro.stages.own_files import OWN_FILES
 from repro.tools import digits
 from tests.processes import environment_of_a_run
 

@@ -97,9 +97,9 @@ def test_rule_04_every_result_file_is_written_once(tmp_path):
 REMOVES = ("unlink", "remove", "rmtree", "rmdir", "replace", "truncate")
 # Who may remove a file: never a result of a run that has ended.
 MAY_REMOVE = {
-    "files.py": "its own unfinished copy beside a name",
+    "files.py": "its own unfinished copy beside a name, and a lock that it holds",
+    "running/outputs.py": "links of a run that has not ended yet, for what they lead to",
     "running/checkpoint_files.py": "checkpoints, which are no results",
-    "running/collecting.py": "a link, in whose place it puts the bytes, before the run has ended",
     "running/standalone.py": "the checkpoints of a run that has ended, or whose folder is gone",
     "running/resume.py": "the files of an attempt that did not end",
 }
@@ -144,7 +144,8 @@ STAGES = sorted((ROOT / "stages").rglob("*.py"))
 
 @pytest.mark.parametrize("path", STAGES, ids=name_in_stages)
 def test_rule_04_no_stage_opens_a_file_to_write_over_it(path):
-    assert overwrites(ast.parse(path.read_text())) == []
+    if name_in_stages(path) != "running/outputs.py":  # as above
+        assert overwrites(ast.parse(path.read_text())) == []
 
 
 @pytest.mark.parametrize("path", STAGES, ids=name_in_stages)
@@ -327,12 +328,12 @@ def test_rule_14_the_five_steps_come_in_their_order(go, monkeypatch):
         (standalone.configs, "merge"),
         (standalone, "_make_folder"),
         (standalone.files, "create"),
-        (standalone, "execute"),
+        (standalone.own_process, "compute"),
     ):
         call = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *a, call=call, name=name: (steps.append(name), call(*a))[1])
     go("model", {})
-    assert steps == ["_parse", "merge", "_make_folder", "create", "execute", "create"]  # the last one is repro-run.json
+    assert steps == ["_parse", "merge", "_make_folder", "create", "compute", "create"]  # the last one is repro-run.json
 
 
 @pytest.mark.parametrize("name", ["make_dataset", "augment", "train", "predict", "evaluate", "export"])

@@ -58,7 +58,7 @@ class Submitter(threading.Thread):
         try:
             while self.db.runs.count_documents(runs.claimable([0])) > CLAIMABLE:
                 time.sleep(0.1)
-            submission.submit(self.db, [path], max_attempts=100)
+            submission.submit(self.db, [path], None, submission.Options(max_attempts=100))
         except DriverError:
             return False
         return True

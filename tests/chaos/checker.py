@@ -201,7 +201,7 @@ def check_bytes(final: Final, calm: Final) -> list[str]:
 
 
 def _bytes(final, run):
-    """Path -> SHA-256 of the config and the outputs; the manifest and the log tell when and where a config ran, too."""
+    """Path -> SHA-256 of the config and the outputs; the mark and the log tell when and where it ran, too."""
     urls = {output["path"]: output.get("location") for output in run["outputs"]} | {"repro-config.json": None}
     return {path: final.objects.get(final.path_of(url or f"{run['location']}/{path}")) for path, url in urls.items()}
 

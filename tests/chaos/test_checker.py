@@ -73,7 +73,7 @@ class Scene:
         self.recorder.close()
         final = objects.final(self.db, self.objects)
         if collect:
-            collector = Collector(self.db, self.bench.store, self.bench.folder / "home", older_than=0)
+            collector = Collector(self.db, self.bench.store, self.bench.folder / "home", older_than=0, sole=True)
             collector.delete(collector.plan())
         after = objects.final(self.db, self.objects)
         return {p: v for p, v in checker.check(self.history, final, after, calm or final).items() if v}

@@ -20,7 +20,7 @@ from pymongo.errors import OperationFailure
 
 from repro.scheduler.server.connection import connect
 from repro.scheduler.settings import Settings
-from repro.stages.run import OWN_FILES
+from repro.stages.own_files import OWN_FILES
 from repro.tools import digits
 from tests.deploy.engine import COMMIT, PYTHON, ROOT, Engine, Unavailable, pull_or_stand_in
 from tests.ports import free_range

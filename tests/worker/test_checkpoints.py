@@ -38,7 +38,7 @@ class Scene:
 
     def submit(self, name, **config):
         sources = configs.sources(config)
-        digest = configs.fingerprint(config, {s: s for s in sources})
+        digest = configs.fingerprint(config, {s: self.bench.get(s)["fingerprint"] for s in sources})
         runs.submit(self.db, [runs.document(name, config, digest, sources, [])])
 
     def train(self, *names, **config):
@@ -185,7 +185,7 @@ for server in psutil.Process({os.getpid()}).children():
 
 
 def test_gc_removes_what_is_dead_and_leaves_what_the_next_attempt_needs(scene):
-    bench, collector = scene.bench, Collector(scene.db, scene.bench.store, scene.bench.folder / "home", 0.0)
+    bench, collector = scene.bench, Collector(scene.db, scene.bench.store, scene.bench.folder / "home", 0.0, sole=True)
     scene.train("checkpoint-whole", epochs=100, checkpoint_every="2 epochs")
     with scene.process("-m", "tests.worker.steps", "KILL", "worker", "--lease", "1") as worker:
         assert worker.wait(300) == -signal.SIGKILL

@@ -2,7 +2,7 @@
 
 import json
 
-from repro.stages.run import MANIFEST
+from repro.stages.own_files import MANIFEST
 
 
 def test_an_undeclared_read_stands_in_the_document_and_beside_the_result(bench):
