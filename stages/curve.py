@@ -11,10 +11,11 @@ import csv
 import io
 import math
 from collections.abc import Mapping
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 MOST = 4000  # points
+MOST_NAMES = 1000  # figures of one run, those first told: a name made anew at each step is no curve
 
 Figures = dict[str, int | float | bool | str]
 Told = tuple[int, int, Figures]  # which one it was, the step, the figures
@@ -26,12 +27,17 @@ class CurveRecorder:
     def __init__(self) -> None:
         self._told, self._width = 0, 1
         self._points: list[Told] = []
+        self._names: dict[str, None] = {}
 
     def __bool__(self) -> bool:
         return bool(self._points)
 
     def add(self, step: int, figures: Figures) -> None:
         """Note one point; one without figures is none."""
+        self._names |= dict.fromkeys(
+            islice((n for n in figures if n not in self._names), MOST_NAMES - len(self._names))
+        )
+        figures = {name: value for name, value in figures.items() if name in self._names}
         if not figures:
             return
         self._points.append((self._told, step, figures))
@@ -45,11 +51,17 @@ class CurveRecorder:
 
     def state(self) -> dict[str, Any]:
         """What JSON can hold of it, for a checkpoint."""
-        return {"told": self._told, "width": self._width, "points": [list(point) for point in self._points]}
+        return {
+            "told": self._told,
+            "width": self._width,
+            "names": list(self._names),
+            "points": [list(point) for point in self._points],
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Be as at the time of a checkpoint."""
         self._told, self._width = state["told"], state["width"]
+        self._names = dict.fromkeys(state["names"])
         self._points = [(number, step, dict(figures)) for number, step, figures in state["points"]]
 
     def as_csv(self) -> bytes:

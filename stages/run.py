@@ -186,7 +186,10 @@ def _metric(name: object, value: object) -> int | float | bool | str:
         return clean(str(value), LONGEST_TEXT)
     figure = number(value)
     if figure is None and isinstance(value, int):  # past 64 bits: near enough, as a float
-        figure = math.inf if value.bit_length() > 1023 else float(value)
+        try:
+            figure = float(value)
+        except OverflowError:
+            figure = math.inf if value > 0 else -math.inf
     if figure is None:
         raise StageError(
             f"metric {shown(name)}: a number or a short text is kept, got a {type(value).__name__}: {shown(value)}; "

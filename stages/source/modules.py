@@ -104,7 +104,10 @@ def _spec(module: str) -> ModuleSpec | None:
         if spec is None or spec.submodule_search_locations is None:
             return None
         name = f"{name}.{part}"
-        spec = PathFinder.find_spec(name, spec.submodule_search_locations)
+        try:
+            spec = PathFinder.find_spec(name, spec.submodule_search_locations)
+        except KeyError:  # inside a namespace package, whose places only its import would tell
+            return None
     return spec
 
 
