@@ -40,6 +40,12 @@ def write(run):
     return {"length": sum(map(len, texts)) + len(run.params.get("text", "hello"))}
 
 
+def write_typed(run):
+    """`write`, with a key of each type."""
+    run.params.get("lr", 0.1), run.params.get("steps", 1), run.params.get("note", None)
+    return write(run)
+
+
 def slow(run):
     """`write` and some bytes from the seed, in a little more time, so that faults find it at work."""
     run.progress(1, 2)
@@ -148,6 +154,7 @@ STAGES = (
         clock,
         write,
         slow,
+        write_typed,
         passes_on,
         reads_passed,
         raises,

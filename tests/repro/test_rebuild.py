@@ -10,7 +10,7 @@ import pytest
 from tests import toy
 
 CONFIGS = {
-    "a": {"stage": "toy_write", "text": "a", "lr": 1.0, "steps": 2**40, "note": None, "seed": 3},
+    "a": {"stage": "toy_write_typed", "text": "a", "lr": 1.0, "steps": 2**40, "note": None, "seed": 3},
     "b": {"stage": "toy_passes_on", "source": "a"},
     "c": {"stage": "toy_reads_passed", "source": ["b"]},
     "bad": {"stage": "toy_raises"},
@@ -35,7 +35,8 @@ def repro(cli, tmp_path, settings_environment):
 def done(repro, work, database, tmp_path):
     """A chain of done runs with a file passed on, and a failed run; gives the documents and the store."""
     paths = [str(tmp_path / f"{name}.json") for name in ("c", "bad")]
-    assert repro("submit", "--allow-unknown", "text", "--priority", "4", *paths).returncode == 0
+    made = repro("submit", "--priority", "4", *paths)
+    assert made.returncode == 0, made.stderr
     work()
     return documents(database), tmp_path / "store"
 
@@ -90,9 +91,9 @@ def test_every_done_run_comes_back_equal(repro, database, done):
 def test_the_queue_goes_on_after_a_rebuild(repro, work, database, done, tmp_path):
     database.client.drop_database(database.name)
     assert repro("rebuild").returncode == 0
-    assert "already submitted, done" in repro("submit", "--allow-unknown", "text", str(tmp_path / "c.json")).stdout
+    assert "already submitted, done" in repro("submit", str(tmp_path / "c.json")).stdout
     (tmp_path / "d.json").write_text('{"stage": "toy_write", "source": "a", "text": "d"}')
-    assert repro("submit", "--allow-unknown", "text", str(tmp_path / "d.json")).returncode == 0
+    assert repro("submit", str(tmp_path / "d.json")).returncode == 0
     work()
     assert database.runs.find_one({"_id": "d"})["metrics"] == {"length": 2}
 
@@ -196,7 +197,7 @@ def test_a_place_that_two_documents_name_is_kept_for_each(repro, database, done,
     (tmp_path / "e.json").write_text(json.dumps(CONFIGS["a"]))
     assert (
         "e: submitted, done at once: equal to a"
-        in repro("submit", "--allow-unknown", "text", str(tmp_path / "e.json")).stdout
+        in repro("submit", str(tmp_path / "e.json")).stdout
     )
     database.runs.delete_one({"_id": "a"})
     assert json.loads(repro("gc", "--older-than", "0", "--delete", "--json").stdout) == []

@@ -79,7 +79,7 @@ def test_a_downloaded_folder_explains_itself_without_a_queue(repro, database, tm
     (found,) = json.loads(repro("show", str(folder / "repro-run.json"), "--json", **nowhere).stdout)
     assert (found["_id"], found["state"]) == ("last", "done")
     for other in (tmp_path / "elsewhere").iterdir():
-        if other != folder:
+        if other != folder and other.is_dir():
             shutil.rmtree(other)
     alone = repro("show", str(folder), **nowhere).stdout
     assert after(alone, "comes from\n", "  model\n", f"    {tmp_path}/store/model-")  # where it was, at least

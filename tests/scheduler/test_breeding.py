@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from repro.scheduler.configs import breeding
@@ -43,6 +43,7 @@ def bred(parents, count=3, mutate=0.5, seed=0):
         return []  # the parents are too much alike
 
 
+@settings(deadline=None)
 @given(PARENTS, st.floats(0, 1), st.integers())
 def test_only_valid_new_children_whose_every_key_has_an_origin(configs, mutate, seed):
     parents = named(configs)

@@ -6,7 +6,7 @@ import pytest
 
 from repro.scheduler import runs
 from repro.scheduler.queue import lineage, lookup
-from repro.scheduler.queue.submission import Change, plan, submit
+from repro.scheduler.queue.submission import Change, Options, plan, submit
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_an_equal_chain_is_done_at_once_at_the_same_places(database, files):
     submit(database, files[:1])
     finish(database, "data", "model")
     assert set(plan(database, files[1:], Change()).equal) == {"datab", "modelb"}
-    found = submit(database, files[1:], tags=["mine"])
+    found = submit(database, files[1:], submit_options=Options(tags=("mine",)))
     assert said(found) == [("datab", "done", "data"), ("modelb", "done", "model")]
     assert found[1].location == "file:///s/model-0"
     one, other = (lookup.run(database, name) for name in ("model", "modelb"))

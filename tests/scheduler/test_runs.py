@@ -231,7 +231,7 @@ def test_fail_by_the_machine_comes_back_later_until_attempts_are_spent(db):
     token = claim(db)["lease"]["token"]
     assert runs.fail(db, name, token, {"type": "Killed", "message": "gone again"}, again=True)
     assert get(db)["state"] == "failed"
-    assert get(db)["error"] == {"type": "Killed", "message": "tried 2 times; last: gone again"}
+    assert get(db)["error"] == {"type": "Killed", "message": "tried 2 times; last: gone again", "machine": True}
 
 
 def test_how_often_it_was_tried_is_told_only_when_machines_were_at_fault(db):

@@ -13,7 +13,7 @@ PARAMS = 3
 def stage(run):
     params = run.params
     params.get("channels", {channels}), params.get("lr", 0.1), params.get("sizes", [1, 2]), params["images"]
-    params.get("computed", PARAMS), params.get("whole", 1)
+    params.get("computed", max(3, 2)), params.get("whole", 1)
 """
 
 

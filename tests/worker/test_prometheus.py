@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from repro.scheduler import runs
 from repro.scheduler.queue import workers
 from repro.scheduler.queue.gauges import Figures
+from repro.stages import config as configs
 from repro.stages.errors import Unreachable
 from repro.views.queue_metrics import QueueCollector, families
 from repro.worker.live import prometheus
@@ -28,7 +29,9 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 
 def submit(db, name, stage="toy_noop", waiting_for=(), **options):
     config = {"stage": stage} | ({"source": list(waiting_for)} if waiting_for else {})
-    runs.submit(db, [runs.document(name, config, name, list(waiting_for), list(waiting_for), **options)])
+    known = {run["_id"]: run["fingerprint"] for run in db.runs.find()}
+    digest = configs.fingerprint(config, {source: known[source] for source in waiting_for})
+    runs.submit(db, [runs.document(name, config, digest, list(waiting_for), list(waiting_for), **options)])
 
 
 def samples(text):

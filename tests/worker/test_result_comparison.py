@@ -133,7 +133,8 @@ def test_a_verdict_is_bounded_and_has_the_worst_first():
     assert [one["path"] for one in found["worst"][:2]] == ["z", "000"]
     assert len(found["worst"]) == 20
     assert found["folder"] == "m.verify-01234567"
-    assert verdict({}, {"finished_at": 1}, [])["level"] == "identical"
+    assert verdict({}, {"finished_at": 1}, [])["level"] == "unknown"  # nothing was compared
+    assert verdict({}, {"finished_at": 1, "metrics": {"loss": 0.5}}, [])["level"] == "identical"
 
 
 def test_files_of_torch_numpy_and_json_lines_by_their_values(judge):

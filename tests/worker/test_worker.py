@@ -58,9 +58,9 @@ def test_run_json_tells_what_the_document_tells(bench):
 
 
 def test_a_chain_runs_in_order_and_gets_its_inputs(bench):
-    bench.submit("c", "write", source=["a", "b"], text="c")
-    bench.submit("b", "write", source=["a"], text="b")
     bench.submit("a", "write", text="a")
+    bench.submit("b", "write", source=["a"], text="b")
+    bench.submit("c", "write", source=["a", "b"], text="c", options={"priority": 9})
     bench.work(cpus=2)
     assert [bench.get(n)["state"] for n in "abc"] == ["done"] * 3
     assert (bench.folder_of("c") / "text.txt").read_text() == "aabc"
@@ -178,7 +178,7 @@ def test_progress_reaches_the_document_with_a_heartbeat(bench, tmp_path):
 
     threading.Thread(target=watch).start()
     bench.work(lease=0.6)
-    assert seen == [{"step": 1, "total": 2, "metrics": {"loss": 0.5}}]
+    assert seen == [{"step": 1, "total": 2, "metrics": {"loss": 0.5}, "begun": 0}]
 
 
 def test_sigterm_hands_the_run_back_at_once(bench, tmp_path):
