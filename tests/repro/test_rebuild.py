@@ -195,10 +195,7 @@ def test_gc_lists_and_removes_only_when_asked(repro, database, done, tmp_path):
 def test_a_place_that_two_documents_name_is_kept_for_each(repro, database, done, tmp_path):
     before, _ = done
     (tmp_path / "e.json").write_text(json.dumps(CONFIGS["a"]))
-    assert (
-        "e: submitted, done at once: equal to a"
-        in repro("submit", str(tmp_path / "e.json")).stdout
-    )
+    assert "e: submitted, done at once: equal to a" in repro("submit", str(tmp_path / "e.json")).stdout
     database.runs.delete_one({"_id": "a"})
     assert json.loads(repro("gc", "--older-than", "0", "--delete", "--json").stdout) == []
     assert repro("rebuild").returncode == 0
