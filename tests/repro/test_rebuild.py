@@ -15,7 +15,17 @@ CONFIGS = {
     "c": {"stage": "toy_reads_passed", "source": ["b"]},
     "bad": {"stage": "toy_raises"},
 }
-QUEUE_ONLY = {"submitted_at", "submitted_by", "started_at", "finished_at", "history", "attempts", "priority", "tags"}
+QUEUE_ONLY = {
+    "code",
+    "submitted_at",
+    "submitted_by",
+    "started_at",
+    "finished_at",
+    "history",
+    "attempts",
+    "priority",
+    "tags",
+}
 
 
 @pytest.fixture
@@ -37,6 +47,7 @@ def done(repro, work, database, tmp_path):
     paths = [str(tmp_path / f"{name}.json") for name in ("c", "bad")]
     made = repro("submit", "--priority", "4", *paths)
     assert made.returncode == 0, made.stderr
+    assert repro("gc").returncode == 0  # as a worker does: takes the empty store for this queue
     work()
     return documents(database), tmp_path / "store"
 
@@ -68,7 +79,7 @@ def second(store, name, **changes):
 def test_every_done_run_comes_back_equal(repro, database, done):
     before, _ = done
     assert set(before) == {"a", "b", "c"}
-    assert before["a"]["unread"] == ["lr", "note", "steps"]
+    assert "unread" not in before["a"]
     assert before["c"]["outputs"][1]["location"] == f"{before['a']['location']}/text.txt"
     database.client.drop_database(database.name)
     dry = repro("rebuild", "--dry-run")
@@ -189,7 +200,7 @@ def test_gc_lists_and_removes_only_when_asked(repro, database, done, tmp_path):
     assert made.returncode == 0
     assert "1 folders, 0 bytes removed" in made.stderr
     assert not orphan.exists()
-    assert len(list(store.iterdir())) == 4
+    assert len(list(store.glob("*-????????"))) == 4
 
 
 def test_a_place_that_two_documents_name_is_kept_for_each(repro, database, done, tmp_path):
@@ -210,7 +221,7 @@ def test_gc_refuses_when_the_database_was_lost_or_the_store_is_not_its_own(repro
     refused = repro("gc", "--delete", "--older-than", "0")
     assert refused.returncode == 2
     assert "repro rebuild" in refused.stderr
-    assert len(list(store.iterdir())) == 4
+    assert len(list(store.glob("*-????????"))) == 4
     for command in ("gc", "rebuild"):
         other = cli(sys.executable, "-m", "repro", command, REPRO_STORE=str(store.parent / "other"))
         assert other.returncode == 2
