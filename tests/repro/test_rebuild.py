@@ -92,7 +92,7 @@ def test_every_done_run_comes_back_equal(repro, database, done):
     assert results(after) == results(before)
     for name, document in after.items():
         assert json.dumps(document["config"]) == json.dumps(before[name]["config"])
-        assert set(before[name]) - set(document) <= {"started_at", "submitted_by"}
+        assert set(before[name]) - set(document) <= {"code", "started_at", "submitted_by"}
         assert abs((document["finished_at"] - before[name]["finished_at"]).total_seconds()) < 60
     assert "3 have a document" in repro("rebuild").stderr
     assert repro("show", "c").returncode == 0
