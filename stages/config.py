@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from repro.stages.errors import ConfigError
@@ -101,6 +101,11 @@ def check_name(name: str, where: str) -> str:
             f"{where}: bad name {name!r}: letters, digits, '_' and '-', at most 64, no leading '-' or '_'"
         )
     return name
+
+
+def unread(config: Mapping[str, object], read: Container[str]) -> list[str]:
+    """The keys that a config said and its stage did not read, sorted; what the product itself reads is none of them."""
+    return sorted(key for key in config if key not in read and key not in RESERVED)
 
 
 def sources(config: Config, where: str = "config") -> list[str]:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
-from repro.stages.config import RESERVED, Config, Value
+from repro.stages.config import Config, Value, unread
 from repro.stages.errors import StageError
 from repro.stages.plain import recorded
 from repro.stages.source.keys import type_mismatch
@@ -97,7 +97,7 @@ class Params(Mapping[str, Any]):
         return dict(sorted(self._read.items()))
 
     def unread(self) -> list[str]:
-        return sorted(self._config.keys() - self._read.keys() - RESERVED.keys())
+        return unread(self._config, self._read)
 
     def _record(self, key: str, value: Value, default: bool) -> Value:
         self._read[key] = {"value": recorded(value), "default": default}

@@ -131,7 +131,7 @@ def of_folder(folder: Path) -> Subject:
     try:
         manifest = json.loads(mark.read_bytes())
         read = manifest["params"]
-        unread = sorted(config.keys() - read.keys() - configs.RESERVED.keys())
+        unread = configs.unread(config, read)
         return Subject(manifest["name"], config, _recorded(read), unstrict(manifest["metrics"]), unread=unread)
     except (ValueError, KeyError, TypeError) as error:
         raise ReproError(f"{mark}: is broken: {error}") from error

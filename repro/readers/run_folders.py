@@ -43,7 +43,7 @@ def _read(folder: Path) -> Run:
         config, sources = manifest["config"], manifest["sources"]
         run = manifest | {"_id": manifest["name"], "stage": config["stage"], "state": "done", "location": str(folder)}
         run["metrics"] = unstrict(run["metrics"])
-        unread = sorted(config.keys() - manifest["params"].keys() - configs.RESERVED.keys())
+        unread = configs.unread(config, manifest["params"])
         return run | {"of_sources": sources, "sources": list(sources), "unread": unread}
     except OSError as error:
         raise ReproError(f"{mark}: {error.strerror}; a folder without it is not a complete result") from error

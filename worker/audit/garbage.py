@@ -23,11 +23,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from repro.scheduler import runs
 from repro.scheduler.queue import audits, lookup
 from repro.scheduler.runs import FINAL, RunDocument, State
+from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Queue
 from repro.stages.errors import ReproError, Unreachable
 from repro.stages.own_files import CONFIG, MANIFEST
@@ -210,8 +211,8 @@ class Collector:
 
     def _remembers(self, location: str) -> bool:
         """Whether this queue knows that it has begun this very attempt."""
-        found = self.db.runs.find({"_id": _run_of(location)}, {"history": 1})  # none, where the document is gone
-        return any(location.endswith(f"-{token[:8]}") for run in found for token in runs.tokens(cast(RunDocument, run)))
+        found = collection(self.db).find({"_id": _run_of(location)}, {"history": 1})  # none, where the document is gone
+        return any(location.endswith(f"-{token[:8]}") for run in found for token in runs.tokens(run))
 
     def _is_needed(self, location: str, document: RunDocument | None) -> bool:
         if _runs_in(location, document):

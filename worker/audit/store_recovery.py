@@ -171,7 +171,7 @@ def _document(store: Store, attempt: Complete) -> RunDocument:
     mark = store.read_own(attempt.location, MANIFEST)
     manifest = _manifest(attempt.location, mark)
     config, params = manifest["config"], manifest["params"]
-    unread = sorted(config.keys() - params.keys() - configs.RESERVED.keys())
+    unread = configs.unread(config, params)
     then = datetime.fromtimestamp(attempt.written_at, UTC)
     return runs.document(
         attempt.name,
