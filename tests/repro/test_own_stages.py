@@ -150,6 +150,7 @@ def test_a_worker_that_does_not_have_it_leaves_it_to_one_that_has(place, tmp_pat
     place.folder = tmp_path / "elsewhere"
     place.work()
     assert place.run("a")["state"] == "pending"
+    assert any("no Python module texts" in entry.get("why", "") for entry in place.run("a")["history"])
     place.environment |= {"PYTHONPATH": str(tmp_path / "mine")}
     place.work()
     assert place.text("a") == "hello!"

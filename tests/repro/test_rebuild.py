@@ -99,6 +99,21 @@ def test_every_done_run_comes_back_equal(repro, database, done):
     assert "3 done" in repro("status").stderr
 
 
+def test_keys_that_nothing_read_are_known_after_a_rebuild(repro, work, database, tmp_path):
+    config = {"stage": "toy_write", "text": "a", "lr": 1.0, "steps": 2**40, "note": None, "seed": 3}
+    (tmp_path / "odd.json").write_text(json.dumps(config))
+    allowed = [word for key in ("lr", "steps", "note") for word in ("--allow-unknown", key)]
+    made = repro("submit", *allowed, str(tmp_path / "odd.json"))
+    assert made.returncode == 0, made.stderr
+    work()
+    before = documents(database)
+    assert before["odd"]["unread"] == ["lr", "note", "steps"]
+    database.client.drop_database(database.name)
+    assert repro("rebuild").returncode == 0
+    known = {"allow_unknown"}  # of the submit, as is the code
+    assert {k: v for k, v in results(before)["odd"].items() if k not in known} == results(documents(database))["odd"]
+
+
 def test_the_queue_goes_on_after_a_rebuild(repro, work, database, done, tmp_path):
     database.client.drop_database(database.name)
     assert repro("rebuild").returncode == 0

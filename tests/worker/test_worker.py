@@ -59,7 +59,7 @@ def test_run_json_tells_what_the_document_tells(bench):
 
 def test_a_chain_runs_in_order_and_gets_its_inputs(bench):
     bench.submit("a", "write", text="a")
-    bench.submit("b", "write", source=["a"], text="b")
+    bench.submit("b", "write", source=["a"], text="b", options={"priority": 5})
     bench.submit("c", "write", source=["a", "b"], text="c", options={"priority": 9})
     bench.work(cpus=2)
     assert [bench.get(n)["state"] for n in "abc"] == ["done"] * 3
