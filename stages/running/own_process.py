@@ -128,6 +128,14 @@ def _verdict(told: dict[str, Any], code: int, signals: list[int]) -> Result:
     return result_of(told["result"])
 
 
+def _in_front_of_a_terminal() -> bool:
+    try:
+        with Path("/dev/tty").open("rb", buffering=0) as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:  # there is none
+        return False
+
+
 def signal_name(number: int) -> str:
     """`SIGSEGV`, `SIGRTMIN+3`: those of real time have no names of their own."""
     if signal.SIGRTMIN < number < signal.SIGRTMAX:
@@ -154,7 +162,7 @@ def _passing_on(pid: int) -> Iterator[list[int]]:
 
     def pass_on(number: int, frame: object) -> None:
         signals.append(number)
-        if number == signal.SIGTERM:  # Ctrl-C of a terminal reaches it by itself
+        if number == signal.SIGTERM or not _in_front_of_a_terminal():  # whose Ctrl-C reaches the child by itself
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
