@@ -63,10 +63,19 @@ def whole_files(out: Path) -> list[str]:
             path = Path(parent, name)
             relative = path.relative_to(out).as_posix()
             status = path.lstat()
-            readable = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and os.access(path, os.R_OK)
+            readable = stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and _is_readable(path)
             if readable and not _why_unfit(relative) and relative not in OWN_FILES:
                 names.append(relative)
     return sorted(names)
+
+
+def _is_readable(path: Path) -> bool:
+    """Tried, since `access` asks for the real user: wrong for one with capabilities, and on shares that map users."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True
 
 
 def _why_unfit(name: str) -> str:
@@ -130,7 +139,7 @@ class _Walk:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):
             raise self._refused(name, f"is {KINDS.get(stat.S_IFMT(status.st_mode), 'no file')}, no file")
-        if not os.access(path, os.R_OK):
+        if not _is_readable(path):
             raise self._refused(name, f"can't be read: its mode is {stat.S_IMODE(status.st_mode):o}")
         if status.st_nlink > 1:
             if link := self._of_input(status, name):
@@ -148,7 +157,7 @@ class _Walk:
             what = "a link to nothing" if isinstance(error, FileNotFoundError) else f"a link that {error.strerror}"
             raise self._refused(name, f"is {what}: {shown(str(path.readlink()))}") from None
         if stat.S_ISREG(status.st_mode):
-            if not os.access(target, os.R_OK):
+            if not _is_readable(target):
                 raise self._refused(name, "is a link to a file that can't be read")
             if link := self._of_input(status, name):
                 found.links[name] = link
