@@ -5,6 +5,7 @@ They know the documents, the store and the history of both (history.py), and not
 
 from collections import Counter
 
+from repro.worker.store.identity import IDENTITY, QUEUES
 from tests.chaos.history import Final, History, holder, token
 
 STATES = {"waiting", "pending", "running", "done", "failed", "cancelled"}
@@ -179,6 +180,7 @@ def check_leftovers(after: Final) -> list[str]:
         named |= {source["location"] for source in manifest["sources"].values()}
         named |= {output["location"] for output in manifest["outputs"] if "location" in output}
     folders = {after.path_of(url).partition("/")[0] for url in named if url}
+    folders |= {IDENTITY, QUEUES}  # the store's own
     found = [f"{folder}: nothing refers to it" for folder in sorted(after.folders - folders)]
     return found + [f"{path}: its upload was not ended" for path in sorted(after.uploads)]
 
