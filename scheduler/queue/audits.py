@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from repro.scheduler import runs
 from repro.scheduler.runs import RunDocument, State
 from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Document, Queue
@@ -17,6 +18,12 @@ def references(db: Queue, name: str | None = None) -> Iterator[RunDocument]:
     """Every run's document, or one run's, without the parts that can't name a place in the store."""
     hidden = {"params": 0, "environment": 0, "history": 0, "metrics": 0}
     yield from collection(db).find({} if name is None else {"_id": name}, hidden)
+
+
+def tokens(db: Queue, name: str) -> list[str]:
+    """The tokens of a run's attempts, the first one first; none where there is no such run."""
+    found = collection(db).find_one({"_id": name}, {"history": 1})
+    return runs.tokens(found) if found else []
 
 
 def results(

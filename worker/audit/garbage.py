@@ -25,10 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from repro.scheduler import runs
-from repro.scheduler.queue import audits, lookup
+from repro.scheduler.queue import audits
 from repro.scheduler.runs import FINAL, RunDocument, State
-from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Queue
 from repro.stages.errors import ReproError, Unreachable
 from repro.stages.own_files import CONFIG, MANIFEST
@@ -211,8 +209,11 @@ class Collector:
 
     def _remembers(self, location: str) -> bool:
         """Whether this queue knows that it has begun this very attempt."""
-        found = collection(self.db).find({"_id": _run_of(location)}, {"history": 1})  # none, where the document is gone
-        return any(location.endswith(f"-{token[:8]}") for run in found for token in runs.tokens(run))
+        return location in self._begun(_run_of(location))
+
+    def _begun(self, name: str) -> list[str]:
+        """The places of a run's attempts, the newest first; none where the document is gone."""
+        return [self.store.location(name, token) for token in reversed(audits.tokens(self.db, name))]
 
     def _is_needed(self, location: str, document: RunDocument | None) -> bool:
         if _runs_in(location, document):
@@ -223,8 +224,7 @@ class Collector:
         """Whether the next attempt at a run would begin with a checkpoint that lies here."""
         if document is None or document["state"] in (State.DONE, State.VERIFIED) or self._is_work(location):
             return False
-        (run,) = lookup.runs(self.db, [_run_of(location)], {"history": 1})
-        attempts = [self.store.location(run["_id"], token) for token in reversed(runs.tokens(run))]
+        attempts = self._begun(_run_of(location))
         newest = next(checkpoint_store.whole(self.store, attempts), "") if location in attempts else ""
         return newest.startswith(f"{location}/")
 
