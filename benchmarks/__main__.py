@@ -3,6 +3,6 @@
 import subprocess
 import sys
 
-for name in ("cli", "noop", "queue", "packing", "stream", "tools"):
+for name in ("cli", "noop", "queue", "packing", "dataset", "stream", "tools", "shipping"):
     print(f"\n== {name}", flush=True)
     subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

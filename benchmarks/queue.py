@@ -8,7 +8,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -18,7 +18,9 @@ from typing import Any
 from pymongo import ReturnDocument
 
 from repro.scheduler import runs
+from repro.scheduler.queue import claims
 from repro.scheduler.queue.submission import submit
+from repro.scheduler.runs import demands
 from repro.scheduler.server import embedded
 from repro.scheduler.server.connection import connect
 from repro.scheduler.settings import Settings
@@ -41,6 +43,7 @@ def main() -> None:
             for processes in (1, 8, 32):
                 compare_claims(db, settings, processes)
             compare_full_queue(db, options.finished)
+            compare_classes(db, options.finished // 10)
         finally:
             db.client.close()
             embedded.stop(settings.home)
@@ -150,10 +153,10 @@ def drain(settings: Settings, kind: str, processes: int, barrier: Any, results: 
     db.client.close()
 
 
-def claim_and_complete(db: Any, rates: PollingRates) -> float | None:
-    """As a worker does that has heard of so many others."""
+def claim_and_complete(db: Any, rates: PollingRates, met: Sequence[str] = ()) -> float | None:
+    """As a worker does that has heard of so many others, and meets these classes of demands."""
     began = time.perf_counter()
-    run = runs.claim(db, "worker", (0,), 30, spread=rates.claim_spread())
+    run = runs.claim(db, "worker", (0,), 30, spread=rates.claim_spread(), met=met)
     seconds = time.perf_counter() - began
     if run is None:
         return None
@@ -198,6 +201,25 @@ def compare_full_queue(db: Any, finished: int) -> None:
     )
 
 
+def compare_classes(db: Any, others: int) -> None:
+    """The median claim of a worker that meets three classes of demands, alone and beside runs of ten other classes."""
+    met = ("card=*A100*", "memory>=40GB", "site=berlin")
+    refill(db, CLAIMS)
+    empty = median_claim(db, met)
+    db.runs.drop()
+    runs.create_indexes(db)
+    fill(db, others, lambda i: runs.document(f"o{i}", {"stage": "train"}, str(i), [], [], priority=9,
+                                             **demands.fields(f"site=other{i % 10}", held=False)))  # fmt: skip
+    mine = [demands.fields(met[i % 3], held=False) if i % 2 else {} for i in range(CLAIMS)]
+    runs.submit(db, [runs.document(f"r{i}", {"stage": "train"}, str(i), [], [], **mine[i]) for i in range(CLAIMS)])
+    full = median_claim(db, met)
+    asked = statistics.median(timed(partial(claims.classes_waiting, db)) for _ in range(20))
+    print(
+        f"claim p50 of three classes: alone {empty * 1e3:.2f} ms; beside {others} pending of ten others "
+        f"{full * 1e3:.2f} ms, ratio {full / empty:.2f} (bound 1.2); which classes wait is told in {asked * 1e3:.2f} ms"
+    )
+
+
 def plan(db: Any) -> None:
     """What the server says that it does for a claim."""
     query = {"findAndModify": "runs", "query": runs.claimable((0, 1)), "sort": dict(runs.CLAIM_ORDER), "new": True}
@@ -218,9 +240,9 @@ def fill(db: Any, count: int, make: Callable[[int], Any]) -> None:
             threads.submit(db.runs.insert_many, batch, ordered=False)
 
 
-def median_claim(db: Any) -> float:
+def median_claim(db: Any, met: Sequence[str] = ()) -> float:
     waits = []
-    while (seconds := claim_and_complete(db, PollingRates())) is not None:
+    while (seconds := claim_and_complete(db, PollingRates(), met)) is not None:
         waits.append(seconds)
     assert len(waits) == CLAIMS
     return statistics.median(waits)

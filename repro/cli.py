@@ -11,10 +11,12 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from repro.stages.errors import ReproError
+from repro.stages.errors import ReproError, refusal
+from repro.stages.plain import is_text
 
 # Kept here, not in the commands' modules, so that `repro --help` imports none of them.
 COMMANDS = {
+    "init": "Write a first config for a stage of a project.",
     "submit": "Submit configs, their sources first.",
     "worker": "Claim runs and execute them.",
     "run": "Run one config without a queue.",
@@ -22,6 +24,7 @@ COMMANDS = {
     "show": "Show all about runs.",
     "logs": "Print what a run has printed; -f follows it.",
     "diff": "Show how configs differ.",
+    "code": "Unpack the code that computed a run, or compare that of two.",
     "losses": "Draw the curves of several runs in one plot.",
     "clone": "Make variations of a config under the next letters.",
     "tree": "Show which configs are near each other.",
@@ -33,6 +36,7 @@ COMMANDS = {
     "hold": "Keep runs from being claimed.",
     "unhold": "Let held runs be claimed again.",
     "priority": "Change which runs come first.",
+    "workers": "Show who works, and what each has.",
     "drain": "Let workers finish and leave.",
     "verify": "Check whether today's code gives the same results.",
     "golden": "Keep what configs gave, and check that they still give it.",
@@ -101,6 +105,9 @@ def _open_what_is_closed() -> None:
 def run(arguments: list[str]) -> int:
     """Run the command line; an error becomes one line on stderr and the exit code that it means."""
     try:
+        for argument in arguments:
+            if not is_text(argument):  # a document, a line and a file of JSON hold text alone
+                raise ReproError(f"{argument!r} is no UTF-8 text; rename the file or folder, or write another word")
         return _call(arguments)
     except ReproError as error:
         click.echo(f"error: {error}", err=True)
@@ -114,6 +121,11 @@ def run(arguments: list[str]) -> int:
         # The reader of our output has left; nothing may be flushed to it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if told := refusal(error):
+            click.echo(f"error: {told}", err=True)
+            return 1
+        raise
 
 
 def _call(arguments: list[str]) -> int:

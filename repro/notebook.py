@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from repro.readers.named_configs import Reader
 from repro.readers.queue_access import connect
 from repro.readers.run_ends import as_they_end
+from repro.readers.shipping import shipper
 from repro.scheduler.configs import comparison
 from repro.scheduler.configs.comparison import METRIC
 from repro.scheduler.queue import listing, lookup
@@ -139,13 +140,18 @@ def curves(*names: str, figures: Sequence[str] = ()) -> "pd.DataFrame":
 
 
 def submit(
-    *configs: str | Path, changes: Mapping[str, Any] | None = None, name: str | None = None, **options: Any
+    *configs: str | Path,
+    changes: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    here: bool = False,
+    **options: Any,
 ) -> list[Run]:
     """Submit config files, their sources first; returns the runs, sources too.
 
     Args:
         changes: laid over each of the configs; the run then gets the next letter, or `name`.
-        options: priority, tags, time_limit, stall_limit, max_attempts, held, hermetic (`submission.Options`).
+        here: do not send the code with the runs: each takes what lies where its worker was started.
+        options: priority, tags, time_limit, stall_limit, max_attempts, held, hermetic, needs (`submission.Options`).
 
     Raises:
         ConfigError: something is wrong, an option's name or range too; nothing was inserted.
@@ -156,7 +162,8 @@ def submit(
         near = get_close_matches(unknown, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
         raise ConfigError(f"submit has no option {unknown}; {hint}")
-    made = scheduler.submit(_queue(), [Path(config) for config in configs], change, scheduler.Options(**options))
+    paths, ship = [Path(config) for config in configs], shipper(_queue(), here)
+    made = scheduler.submit(_queue(), paths, change, scheduler.Options(**options), ship)
     return [run(one.name) for one in made]
 
 

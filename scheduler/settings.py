@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro.stages.errors import ReproError
+from repro.stages.plain import is_text
 
 
 @dataclass(frozen=True)
@@ -16,29 +17,41 @@ class Settings:
     mongo_url: str | None  # None: the embedded server under `home`
     store: str  # fsspec URL of the outputs' root, without a trailing slash
     data: str  # folder or fsspec URL against which relative input masks are resolved
+    said_data: str | None  # the same, None where it is the current folder for want of another
+    said_store: bool  # whether `store` was said, and is not the one under `home` for want of another
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Read the settings; an empty variable counts as one that is not set.
 
         Raises:
-            ReproError: REPRO_HOME is a URL, or a relative path is given in a folder that is gone.
+            ReproError: REPRO_HOME is a URL, a relative path is given in a folder that is gone, or a path is no text.
         """
         home = _home(environ.get("REPRO_HOME") or ".repro")
         store = environ.get("REPRO_STORE") or str(home / "store")
         data = environ.get("REPRO_DATA") or "."
+        data = _text("DATA", _url(data) if "://" in data else str(_absolute(data)))
         return cls(
             home=home,
-            mongo_url=environ.get("REPRO_MONGO_URL") or None,
-            store=_url(store) if "://" in store else f"file://{_absolute(store)}",
-            data=_url(data) if "://" in data else str(_absolute(data)),
+            mongo_url=_text("MONGO_URL", environ.get("REPRO_MONGO_URL") or "") or None,
+            store=_text("STORE", _url(store) if "://" in store else f"file://{_absolute(store)}"),
+            data=data,
+            said_data=data if environ.get("REPRO_DATA") else None,
+            said_store=bool(environ.get("REPRO_STORE")),
         )
+
+
+def _text(name: str, value: str) -> str:
+    """Documents hold places of results and of data: text alone."""
+    if not is_text(value):
+        raise ReproError(f"REPRO_{name}: {value!r} is no UTF-8 text; take a folder with another name")
+    return value
 
 
 def _home(value: str) -> Path:
     if "://" in value:
         raise ReproError(f"REPRO_HOME is {value}, but must be a folder of this machine; set it to a local path")
-    return _absolute(value)
+    return Path(_text("HOME", str(_absolute(value))))
 
 
 def _absolute(value: str) -> Path:

@@ -1,12 +1,24 @@
 """Errors that reach a user as one line: what failed, on what, and what to do."""
 
 import errno
-from collections.abc import Iterator
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from repro.stages.plain import clean
 
 MOST_CAUSES = 1000
+FULL = (errno.ENOSPC, errno.EDQUOT)
+# What the system refuses because of the machine, its disks or its rights, which is nobody's programming error.
+REFUSALS = {
+    *(*FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENAMETOOLONG, errno.ENOTDIR),
+    *(errno.EMFILE, errno.ENFILE, errno.ELOOP, errno.ENOMEM),
+}
+# What torch says of an operation that has no deterministic form, and what it can't know.
+DETERMINISTIC, OUR_KEY = "torch.use_deterministic_algorithms", '; in a config the key is "deterministic": false'
+NEARLY_NOTHING = 1 << 20  # bytes that are free where a disk is called full
 BUSY = (429, 500, 502, 503, 504)  # HTTP: ask again later
 
 
@@ -55,11 +67,42 @@ class Stopped(BaseException):
 def describe(error: BaseException) -> dict[str, Any]:
     """Type and message, cut and cleaned, with the number of the system's error that it came from, if there is one."""
     name = clean(type(error).__name__, 200)
-    description: dict[str, Any] = {"type": name, "message": _text(error) or name}
+    message = _text(error) or name
+    description: dict[str, Any] = {"type": name, "message": message + (OUR_KEY if DETERMINISTIC in message else "")}
     for cause in _causes(error):  # libraries wrap what the system told them
         if number := _errno(cause):
             return description | {"errno": number}
     return description
+
+
+def refusal(error: OSError) -> str | None:
+    """What the system refuses, where, in one line; None if the error is of another kind."""
+    if error.errno not in REFUSALS:
+        return None
+    where = f"{clean(os.fsdecode(error.filename))}: " if error.filename else ""
+    return f"{where}{error.strerror}{_full_places(error)}"
+
+
+def _full_places(error: BaseException) -> str:
+    """Which disks are full, where the system says only that one is: a file's `write` knows no name."""
+    if not isinstance(error, OSError) or error.errno not in FULL or error.filename:
+        return ""
+    places = []
+    for find in (os.getcwd, tempfile.gettempdir):
+        with suppress(OSError):  # a folder that is gone, or no temporary one that can be written
+            places.append(find())
+    return full_disk(places)
+
+
+def full_disk(places: Iterable[str]) -> str:
+    """The end of a message that says which of these places have no room left; empty if all of them have."""
+    full = []
+    for place in dict.fromkeys(places):
+        with suppress(OSError):
+            disk = os.statvfs(place)
+            if disk.f_bavail * disk.f_frsize < NEARLY_NOTHING:
+                full.append(place)
+    return f"; the disk of {' and of '.join(full)} is full" if full else ""
 
 
 def _errno(error: BaseException) -> int | None:
@@ -92,7 +135,7 @@ def _status(error: BaseException) -> object:
 
 def _text(error: BaseException) -> str:
     try:
-        return clean(str(error))
+        return clean(str(error) + _full_places(error))
     except Exception as broken:  # it is somebody else's code
         return f"(its message can't be told: {type(broken).__name__})"
 

@@ -34,6 +34,7 @@ def make_dataset(run: Run) -> dict[str, int | float]:
     names = [entry.name for entry in entries]
     labels, label_files = labels_of(names, params, run.data)
     listing.plan([*entries, *label_files])
+    reader.note(run, [*entries, *label_files])
     validation = _validation(names, params.get("validation", 0.2), params.get("seed", 0))
     shape = _pack(run, entries, data_name, listing)
     classes = sorted(set(labels))

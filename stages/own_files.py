@@ -11,6 +11,7 @@ CONFIG, MANIFEST, LOG = "repro-config.json", "repro-run.json", "repro-log.txt"
 DIFF = "repro-code.diff"  # what was not committed; only there if something was not
 CURVES = "repro-curves.csv"  # what the stage told by `progress`; only there if it told anything
 CHECKPOINTS = "repro-checkpoints"  # a folder of the store, of which nothing is a result
+STORE = "repro-store.json"  # beside the folders of runs: which store it is
 OWN_FILES = (CONFIG, MANIFEST, LOG, DIFF, CURVES)
 EARLIER = {CONFIG: "config.json", MANIFEST: "run.json", LOG: "log.txt", DIFF: "code.diff"}
 

@@ -1,7 +1,7 @@
 """What a stage reads from its config, recorded."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from repro.stages.config import Config, Value, unread
@@ -24,6 +24,7 @@ class Params(Mapping[str, Any]):
         self._config = config
         self._defaults: dict[str, Any] = {}
         self._read: dict[str, dict[str, Any]] = {}
+        self.tell: Callable[..., None] = lambda *_: None  # for a note of a forked process (`ForkedNotes`)
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._config:
@@ -99,6 +100,11 @@ class Params(Mapping[str, Any]):
     def unread(self) -> list[str]:
         return unread(self._config, self._read)
 
+    def note(self, key: str, value: Any, default: bool) -> None:
+        """A read, as it is recorded."""
+        self._read[key] = {"value": value, "default": default}
+        self.tell("read", key, value, default)
+
     def _record(self, key: str, value: Value, default: bool) -> Value:
-        self._read[key] = {"value": recorded(value), "default": default}
+        self.note(key, recorded(value), default)
         return list(value) if isinstance(value, list) else value  # the stage may change its copy

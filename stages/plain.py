@@ -8,6 +8,7 @@ from fractions import Fraction
 from numbers import Integral, Real
 from typing import Any
 
+LONGEST_TIME = 10 * 365 * 86400  # seconds: ten years; MongoDB's dates end, and nobody waits for longer
 MOST = 10_000  # characters of a text that is kept
 CUT = " ... (cut)"
 SMALLEST, LARGEST = -(2**63), 2**63 - 1  # integers of BSON, and of most else
@@ -19,6 +20,15 @@ def clean(text: str, most: int = MOST) -> str:
     """A text cut to so many characters; what would steer a terminal, or is no Unicode, is shown escaped."""
     cut = text[:most] + CUT if len(text) > most else text
     return _ODD.sub(lambda odd: odd[0].encode("unicode_escape").decode(), cut)
+
+
+def is_text(value: str) -> bool:
+    """Whether it is Unicode: names of files and arguments may be bytes that are none."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def shown(value: object, most: int = 200) -> str:

@@ -38,6 +38,7 @@ def predict(run: Run) -> Metrics:
     device = determinism.device(params)
     model.to(device)
     entries = reader.find(params["images"], run.data)
+    reader.note(run, entries)
     done = 0
     with run.open("predictions.csv", errors="surrogateescape") as file:
         table = csv.writer(file, lineterminator="\n")

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from repro.stages import files
+from repro.stages import files, object_state
 from repro.stages.curve import CurveRecorder
+from repro.stages.data_files import DataFiles
 from repro.stages.errors import StageError
 from repro.stages.own_files import CHECKPOINTS, OWN_FILES
 from repro.stages.params import Params
 from repro.stages.plain import clean, number, shown
+from repro.stages.undeclared import Undeclared
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +40,7 @@ class Run:
         hermetic: whether a read of what is not declared is an error; else it is recorded.
         checkpoints: where its checkpoints are kept; None where there are none.
         curve, curve_file: what `progress` was told, and where it is kept when the stage ends.
+        data_files, undeclared: what it has read of the data, and what it did that nothing declares; noted as it does.
         rank, ranks: which of how many equal processes this is (`repro.stages.running.ranks`); rank 0 alone writes.
     """
 
@@ -54,6 +57,8 @@ class Run:
     ranks: int = 1
     curve: CurveRecorder = field(default_factory=CurveRecorder)
     curve_file: Path | None = None
+    data_files: DataFiles = field(default_factory=DataFiles)
+    undeclared: Undeclared = field(default_factory=Undeclared)
 
     @property
     def source(self) -> Path:
@@ -81,7 +86,10 @@ class Run:
         if self.rank:
             raise StageError(f"{name!r}: rank {self.rank} creates no outputs; rank 0 does")
         if path.exists() or path.is_symlink():
-            raise FileExistsError(f"{name}: exists already; a result file is written once")
+            raise FileExistsError(
+                f"{name}: exists already, and this creates a file once; take another name, or write it again by "
+                f"open(run.out / {name!r}, ...)"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -120,6 +128,10 @@ class Run:
         Raises:
             StageError: the step is no whole number, or a metric is nothing of these; it names it.
         """
+        self.tell(step, total, metrics)
+
+    def tell(self, step: int, total: int | None, metrics: Mapping[str, Any]) -> None:
+        """`progress` of figures with any names."""
         done, of = _whole("step", step), None if _is_unknown(total) else _whole("total", total)
         figures = plain_metrics(metrics)
         self.curve.add(done, figures)
@@ -152,6 +164,66 @@ class Run:
         """
         if self.checkpoints is not None and self.rank == 0:
             self.checkpoints.save(step, tensors, facts or {}, self.curve)
+
+    def save_state(self, step: int, /, **objects: Any) -> None:
+        """`checkpoint` of the state of objects, each under a name: models, optimisers, schedulers, scalers, averages
+        (all that has `state_dict` and `load_state_dict`), random generators, tensors, lists, dictionaries. The random
+        numbers of Python, NumPy and torch are always kept.
+
+        Raises:
+            StageError: the state of one is not known, or can't be kept; or there are several ranks, each with random
+                numbers of its own.
+            Stopped: the run was told to stop; let it pass.
+        """
+        self._refuse_ranks()
+        if self.checkpoints is not None:
+            tensors, facts = object_state.taken(objects)
+            self.checkpoint(step, tensors, facts)
+
+    def load_state(self, **objects: Any) -> int:
+        """Let objects be as they were at the newest checkpoint that `save_state` made of them, and `resume`.
+
+        Returns:
+            How many steps were done then; 0 means to begin from the beginning, with the objects as they are.
+
+        Raises:
+            StageError: other names were kept than these.
+        """
+        self._refuse_ranks()
+        kept = self.resume()
+        if kept is None:
+            return 0
+        object_state.give_back(objects, kept.tensors, kept.facts)
+        return kept.step
+
+    def save_folder(self, step: int, folder: str | Path) -> None:
+        """`checkpoint` of the files of a folder, as a library keeps its own checkpoints (`docs/training.md`).
+
+        Raises:
+            StageError: there are no files.
+            Stopped: the run was told to stop; let it pass.
+        """
+        if self.checkpoints is not None and self.rank == 0:
+            self.checkpoint(step, object_state.files_of(Path(folder)))
+
+    def load_folder(self, folder: str | Path) -> int:
+        """Lay the files of the newest checkpoint that `save_folder` made into a folder, and `resume`.
+
+        Returns:
+            How many steps were done then; 0 means that there is none, and nothing is written.
+        """
+        kept = self.resume()
+        if kept is None:
+            return 0
+        object_state.lay_files(Path(folder), kept.tensors)
+        return kept.step
+
+    def _refuse_ranks(self) -> None:
+        if self.ranks > 1:
+            raise StageError(
+                "save_state and load_state know the random numbers of one process alone; on several ranks use "
+                "run.checkpoint and run.resume, with random numbers that follow from the step"
+            )
 
     def _inside(self, name: str) -> Path:
         path = Path(name)

@@ -1,6 +1,7 @@
 """Servers and folders for tests."""
 
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -22,6 +23,11 @@ LONGEST = (
     *("test_main_job", "test_verify", "test_own_stages", "test_store", "test_store_faults", "test_checkpoints"),
     *("test_golden", "test_foreign_folders", "test_fencing", "test_rules", "test_ranks", "test_checker"),
 )
+
+
+# A shell's background ignores it, and so would every command that a test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

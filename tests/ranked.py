@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def ranked(run):
                     file.write("too much")
             case "writes":
                 run.open("mine.txt")
+            case "closes its stdout":
+                sys.stdout.close()
     elif run.params.get("hangs", False):
         time.sleep(600)
     distributed.barrier()

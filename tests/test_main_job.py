@@ -30,6 +30,7 @@ def undisturbed(images, tmp_path_factory):
     shutil.copytree(CONFIGS, folder / "configs")
     # `repro run` of each, in one process.
     code = "from pathlib import Path; from repro.stages.running.standalone import Options, run_alone\n"
+    code += "from repro.stages.running.warming import warm_up_fully; warm_up_fully()\n"
     code += f"for name in {CHAIN}: run_alone(Path(f'configs/{{name}}.json'), Options())"
     environment = environment_of_a_run() | {"REPRO_DATA": str(images)}
     subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True, capture_output=True)

@@ -1,5 +1,6 @@
 """`deploy/`: each role and policy lets its user do its work, and nothing else."""
 
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -16,6 +17,8 @@ from repro.scheduler.server import mongod
 from repro.scheduler.server.connection import connect
 from repro.scheduler.settings import Settings
 from repro.stages.errors import Unreachable
+from repro.stages.source.packing import Packed
+from repro.worker.store import code_archives, identity
 from repro.worker.store.store import Store
 from tests.ports import free_port
 from tests.s3 import Server
@@ -148,11 +151,11 @@ def test_who_may_not_create_indexes_goes_without(users, role):
 
 @pytest.fixture(scope="module")
 def clients(ceph):
-    """Environments of the worker and of gc on a bucket with their policies."""
+    """Environments of the worker, of gc and of a submitter on a bucket with their policies."""
     bucket = ceph.bucket()
     policies = []
     found = {}
-    for name in ("worker", "gc"):
+    for name in ("worker", "gc", "submitter"):
         user = ceph.user(name)
         text = (DEPLOY / "s3" / f"{name}-policy.json").read_text().replace("BUCKET", bucket).replace("PREFIX", "runs")
         for statement in json.loads(text)["Statement"]:
@@ -199,6 +202,26 @@ def test_a_worker_may_create_and_read_but_not_delete(store_of, tmp_path):
     collector.remove(location)
     assert collector.contents(location) == []
     assert collector.objects.unfinished() == []
+
+
+def test_who_submits_may_put_code_there_and_touch_no_result(store_of, tmp_path):
+    worker = store_of("worker")
+    known = identity.of(worker, "queue", None).id
+    location = attempt(worker, "other")
+    worker.create(location, "repro-config.json", b"{}")
+    submitter = store_of("submitter")
+    submitter.objects.check()
+    identity.check(submitter, known)
+    packed = Packed(b"a", hashlib.sha256(b"a").hexdigest(), ("0",))
+    assert [code_archives.keep(submitter, packed) for _ in range(2)] == [
+        f"{submitter.url}/code/{packed.sha256}.tar.gz"
+    ] * 2
+    with pytest.raises(Unreachable, match="access denied"):
+        submitter.create(location, "more", b"x")
+    with pytest.raises(Unreachable, match="access denied"):
+        submitter.read(location, "repro-config.json")
+    with pytest.raises(Unreachable, match="access denied"):
+        submitter.objects.remove(f"code/{packed.sha256}.tar.gz")
 
 
 def test_a_server_takes_the_lifecycle_rule(ceph):

@@ -100,6 +100,7 @@ MAY_REMOVE = {
     "files.py": "its own unfinished copy beside a name, and a lock that it holds",
     "running/outputs.py": "links of a run that has not ended yet, for what they lead to",
     "running/checkpoint_files.py": "checkpoints, which are no results",
+    "running/rank_parent.py": "the folder in which the ranks have met",
     "running/standalone.py": "the checkpoints of a run that has ended, or whose folder is gone",
     "running/resume.py": "the files of an attempt that did not end",
 }

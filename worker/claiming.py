@@ -7,6 +7,7 @@ from repro.scheduler import runs
 from repro.scheduler.queue import claims, lineage
 from repro.scheduler.runs import RunDocument
 from repro.scheduler.server.connection import Queue
+from repro.worker.abilities import Abilities
 from repro.worker.attempt.attempt import Attempt
 from repro.worker.gpus import Inventory, used_by_others
 from repro.worker.known_code import KnownCode
@@ -33,12 +34,14 @@ class Claimer:
         inventory: Inventory,
         only_idle: bool,
         known_code: KnownCode | None = None,
+        abilities: Abilities | None = None,
     ) -> None:
-        self.known_code = known_code or KnownCode()
+        self.known_code, self.abilities = known_code or KnownCode(), abilities or Abilities()
         self.db, self.worker, self.slots, self.lease = db, worker, slots, lease
         self.rates, self.inventory, self.only_idle = rates, inventory, only_idle
         self.count = 0  # of the runs claimed so far
         self._token: str | None = None  # of a claim whose reply has not come
+        self._asked_at = 0.0  # for it
         self._has_reservation = False  # this worker keeps GPUs free for a run that needs more
         self._look_at = 0.0
 
@@ -60,7 +63,12 @@ class Claimer:
             return None
         self.count += 1
         self.rates.record_claim(run)
-        return Attempt(run, self.slots.take(run["gpus"]), sources)
+        return Attempt(run, self.slots.take(run["gpus"]), sources, asked_at=self._asked_at)
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether a claim may have been made whose reply has not come: then its lease runs."""
+        return self._token is not None
 
     def interval(self) -> float:
         """Seconds until it is worth asking again."""
@@ -80,9 +88,10 @@ class Claimer:
         run = claims.held_with(self.db, self._token) if self._token else None
         if run is not None:
             return run
-        self._token = runs.new_token()
+        self._token, self._asked_at = runs.new_token(), time.monotonic()
         claimable, spread = self._claimable(), self.rates.claim_spread()
-        return runs.claim(self.db, self.worker, claimable, self.lease, self._token, spread, self.known_code.lacks)
+        lacks, met = self.known_code.lacks, self.abilities.met(self.db)
+        return runs.claim(self.db, self.worker, claimable, self.lease, self._token, spread, lacks, met)
 
     def _claimable(self) -> list[int]:
         """The GPU counts to claim now. While some GPUs are busy and the first in line needs more than are free,
@@ -91,7 +100,8 @@ class Claimer:
         self._has_reservation = False
         if not any(free) or not self.slots.used or reach == 1:
             return free
-        first = claims.first_in_line(self.db, range(1, reach + 1), self.known_code.lacks)
+        lacks, met = self.known_code.lacks, self.abilities.met(self.db)
+        first = claims.first_in_line(self.db, range(1, reach + 1), lacks, met)
         if first is None or first["gpus"] in free:
             return free
         self._has_reservation = runs.reserve(self.db, first["_id"], self.worker, RESERVATION)

@@ -6,10 +6,11 @@ changed.
 
 import re
 import time
+from collections.abc import Callable
 
 from repro.scheduler.runs import Lack, RunDocument
-from repro.stages.errors import ConfigError
-from repro.stages.source import provenance, registry
+from repro.stages.errors import ConfigError, ReproError
+from repro.stages.source import project, provenance, registry
 from repro.stages.source.keys import UnknownKey
 
 MOST = 50  # of which its claims are told; past that, the oldest is forgotten and found out again
@@ -18,9 +19,10 @@ PLAIN = re.compile(r"\w+", re.ASCII)  # a key that a query may name
 
 
 class KnownCode:
-    """`lacks`: what was found so far."""
+    """`lacks`: what was found so far. `folders_of` tells where on this machine the code lies that came with a run."""
 
-    def __init__(self) -> None:
+    def __init__(self, folders_of: Callable[[RunDocument], tuple[str, ...]] = lambda run: ()) -> None:
+        self._folders_of = folders_of
         self._examples: dict[Lack, RunDocument] = {}
         self._look_at = 0.0
 
@@ -29,18 +31,28 @@ class KnownCode:
         """What is lacking still, by the code as it is on the disk now."""
         if self._examples and time.monotonic() >= self._look_at:
             self._look_at = time.monotonic() + AGAIN
-            self._examples = {lack: run for lack, run in self._examples.items() if find(run)}
+            self._examples = {lack: run for lack, run in self._examples.items() if self._find(run)}
         return list(self._examples)
 
     def lack_of(self, run: RunDocument) -> Lack | None:
         """What is lacking for a run; it is remembered. None if nothing is."""
-        lack = find(run)
+        lack = self._find(run)
         if lack:
             self._look_at = time.monotonic() + AGAIN
             while len(self._examples) >= MOST:
                 del self._examples[next(iter(self._examples))]
             self._examples[lack] = run
         return lack
+
+    def _find(self, run: RunDocument) -> Lack | None:
+        try:
+            folders = self._folders_of(run)
+        except (ReproError, OSError):  # whoever then executes the run meets it again, and says it
+            return None
+        with project.within(folders):
+            lack = find(run)
+        # Of code that came with a run nothing follows for another of the same stage.
+        return lack._replace(key="") if lack and folders else lack
 
 
 def find(run: RunDocument) -> Lack | None:

@@ -2,13 +2,14 @@
 
 import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from repro.scheduler.queue import claims, workers
 from repro.scheduler.server.connection import DriverError, Queue, reachable
 from repro.stages.errors import ReproError, Unreachable
 from repro.stages.plain import shown
+from repro.worker.abilities import Abilities
 from repro.worker.attempt.executor import Executor
 from repro.worker.attempt.lease_renewer import LeaseRenewer
 from repro.worker.claiming import Claimer
@@ -18,7 +19,7 @@ from repro.worker.interrupts import Interrupts
 from repro.worker.known_code import KnownCode
 from repro.worker.live.console import Console
 from repro.worker.live.reporter import LiveReporter
-from repro.worker.polling import PollingRates
+from repro.worker.polling import CLAIM_INTERVAL, PollingRates
 from repro.worker.prefetch import Prefetcher
 from repro.worker.registration import Registration
 from repro.worker.running import RunningAttempts
@@ -38,6 +39,7 @@ class Options:
         max_runs: after so many runs.
         max_idle: after so long without a run.
         only_idle: GPUs on which somebody else computes are left alone as long as he does.
+        labels: what its user says of it, which runs may need.
     """
 
     burst: bool = False
@@ -45,6 +47,7 @@ class Options:
     max_idle: float | None = None
     lease: float = 30.0
     only_idle: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class WorkerBroken(ReproError):
@@ -72,13 +75,17 @@ class Worker:
         self._beat = beat  # called at every turn of the loop
         inventory, lease, rates = inventory or Nvml(), options.lease, PollingRates()
         self._rates, self._bell = rates, Bell()
+        self._inherits = set[str]()  # runs of dead workers that it has told it waits for
         self._claim_at = 0.0  # when to ask for a run again, should the bell not ring before
         self._claim_interval = rates.claim_interval()
         self._interrupts = Interrupts(self._bell)
         self._lease_renewer = LeaseRenewer(db, lease)
-        self._known_code = KnownCode()
+        self._known_code = KnownCode(executor.code_folders.of)
+        mine = [gpu for gpu in inventory.gpus() if gpu.uuid in slots.all_gpus] if slots.all_gpus else []
+        self._abilities = Abilities(options.labels, mine, rates)
         self._registration = self._register(inventory)
-        self._claimer = Claimer(db, self.name, slots, lease, rates, inventory, options.only_idle, self._known_code)
+        knows, has = self._known_code, self._abilities
+        self._claimer = Claimer(db, self.name, slots, lease, rates, inventory, options.only_idle, knows, has)
         self._running = RunningAttempts(db, executor, slots, self._lease_renewer, console, self._bell)
         self._prefetcher = Prefetcher(db, executor.store)
         self._healer = Healer(db, lease, rates, console)
@@ -91,7 +98,7 @@ class Worker:
         present = [gpu.uuid for gpu in inventory.gpus()] if slots.all_gpus else []
         numbers = [present.index(gpu) for gpu in slots.all_gpus]
         registration = Registration(self.db, self.name, slots, numbers, lease, self._rates, self.console, self._bell)
-        registration.known_code = self._known_code
+        registration.known_code, registration.abilities = self._known_code, self._abilities
         return registration
 
     def run(self) -> None:
@@ -131,6 +138,8 @@ class Worker:
                 return self._step()
         except Unreachable as error:
             self.console.say(f"{error}; trying again")
+            if self._claimer.is_unsure:  # a fleet's interval may be longer than a lease
+                self._claim_interval = min(self._claim_interval, CLAIM_INTERVAL)
             return not self._interrupts.ask_to_hand_back
 
     def _step(self) -> bool:
@@ -180,7 +189,17 @@ class Worker:
         if not self.options.burst:
             return False
         self._healer.heal()
-        return not claims.claimable_later(self.db, self.slots.possible(), self._known_code.lacks)
+        lacks, met = self._known_code.lacks, self._abilities.met(self.db)
+        possible = self.slots.possible()
+        return not (claims.claimable_later(self.db, possible, lacks, met) or self._is_to_inherit(possible))
+
+    def _is_to_inherit(self, gpus: Sequence[int]) -> bool:
+        """Whether a worker of this machine has died and its lease of a run that would fit here lasts a while yet."""
+        run = claims.held_by(self.db, workers.gone_from_here(self.db), gpus)
+        if run is not None and run["_id"] not in self._inherits:
+            self._inherits.add(run["_id"])
+            self.console.say(f"{run['_id']}: its worker {run['lease']['worker']} is gone; waiting for its lease to end")
+        return run is not None
 
     def _is_idle_too_long(self) -> bool:
         idle = time.monotonic() - self._running.idle_since
@@ -197,4 +216,5 @@ class Worker:
             self._claim_at = 0.0
         elif not self._is_leaving():
             with contextlib.suppress(DriverError):  # the next step says that MongoDB is away
-                self._prefetcher.prefetch_if_due(self.slots.possible(), self._known_code.lacks)
+                lacks, met = self._known_code.lacks, self._abilities.known_to_be_met()
+                self._prefetcher.prefetch_if_due(self.slots.possible(), lacks, met)

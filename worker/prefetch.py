@@ -28,7 +28,7 @@ class Prefetcher:
         """A run was claimed: look again soon."""
         self._look_at = 0.0
 
-    def prefetch_if_due(self, gpus: Sequence[int], lacks: Sequence[Lack] = ()) -> None:
+    def prefetch_if_due(self, gpus: Sequence[int], lacks: Sequence[Lack] = (), met: Sequence[str] = ()) -> None:
         """`gpus`: the GPU counts of runs that may be claimed here. Returns at once but for one question to the queue.
 
         Raises:
@@ -38,7 +38,7 @@ class Prefetcher:
         if not self.store.is_remote or is_busy or time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + EVERY
-        first = claims.first_in_line(self.db, gpus, lacks)
+        first = claims.first_in_line(self.db, gpus, lacks, met)
         if first is not None and first["_id"] != self._last:
             self._last = first["_id"]
             self._pulling = self._thread.submit(self._pull, lineage.sources(self.db, first))

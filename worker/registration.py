@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from repro.scheduler.queue import workers
 from repro.scheduler.server.connection import DriverError, Queue
 from repro.stages.source import provenance
+from repro.worker.abilities import MOST, Abilities
 from repro.worker.known_code import KnownCode
 from repro.worker.live.console import Console
 from repro.worker.polling import PollingRates
@@ -33,7 +34,7 @@ class Registration:
         self.db, self.name, self.slots, self.numbers, self.lease = db, name, slots, numbers, lease
         self.rates, self.console, self.bell = rates, console, bell
         self.is_draining = False
-        self.known_code = KnownCode()
+        self.known_code, self.abilities = KnownCode(), Abilities()
         self.code = provenance.describe_code()
         self._workers_asked = 0  # how many workers there were when it was last asked who else has our GPUs
         self._sharing: set[str] = set()  # who has, and has been warned of
@@ -41,7 +42,18 @@ class Registration:
     def announce(self) -> None:
         gpus, cpus, avoided = self.slots.all_gpus, self.slots.all_cpus, self.slots.avoided
         self.is_draining = workers.announce(
-            self.db, self.name, gpus, cpus, self.lease, self.numbers, avoided, self.code, self.known_code.lacks
+            self.db,
+            self.name,
+            gpus,
+            cpus,
+            self.lease,
+            numbers=self.numbers,
+            avoided=avoided,
+            code=self.code,
+            lacks=self.known_code.lacks,
+            has=self.abilities.told(),
+            meets=self.abilities.known_to_be_met()[:MOST],
+            misses=self.abilities.not_met()[:MOST],
         )
         self.rates.workers = max(1, workers.size(self.db))
         if self.is_draining:

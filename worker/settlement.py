@@ -1,7 +1,11 @@
 """The step after execution: what came of an attempt is written, by one transition for each outcome."""
 
+from contextlib import suppress
+
 from repro.scheduler import runs
-from repro.scheduler.server.connection import DriverError, Queue, is_later
+from repro.scheduler.queue import workers
+from repro.scheduler.server.connection import Document, DriverError, Queue, is_later
+from repro.stages.errors import ReproError
 from repro.stages.plain import clean
 from repro.worker.attempt.attempt import Attempt
 from repro.worker.attempt.outcome import Done, Failed, MachineFault, Outcome, Stopped
@@ -24,6 +28,14 @@ def settle(db: Queue, attempt: Attempt, outcome: Outcome) -> Outcome:
         return _write(db, attempt, Failed({"type": type(error).__name__, "message": message}))
 
 
+def _keep_data_root(db: Queue, result: Document) -> None:
+    """Where nobody said where the data are, they are where the first run has read them."""
+    root = ((result.get("environment") or {}).get("data") or {}).get("root")
+    if root and workers.data_root(db, None) is None:
+        with suppress(ReproError):  # another one was faster
+            workers.data_root(db, root)
+
+
 def _write(db: Queue, attempt: Attempt, outcome: Outcome) -> Outcome:
     name, token = attempt.name, attempt.token
     match outcome:
@@ -31,6 +43,7 @@ def _write(db: Queue, attempt: Attempt, outcome: Outcome) -> Outcome:
             accepted = runs.complete(db, name, token, location, result)
             if accepted:
                 runs.release_children(db, [name])
+                _keep_data_root(db, result)
         case Failed(error=error):
             accepted = runs.fail(db, name, token, error, checkpoint=attempt.checkpoint)
         case MachineFault(error=error):

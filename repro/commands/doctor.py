@@ -26,7 +26,7 @@ def doctor(as_json: bool) -> int:
         checks, code = [doctor_report.failed("MongoDB", error)], 3
     else:
         with db.client:
-            checks, code = doctor_mongodb.queue(db, settings.store), 0
+            checks, code = doctor_mongodb.queue(db, settings.store, settings.said_data), 0
     checks += machine(settings)
     if as_json:
         dump([asdict(check) for check in checks])

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from repro.commands.shared.option_types import LONGEST, Number
+from repro.commands.shared.option_types import Number
+from repro.stages.plain import LONGEST_TIME
 
 if TYPE_CHECKING:
     from repro.worker.audit.garbage import Leftover
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: repro gc --older-than 72 --delete")
 @click.option("--delete", is_flag=True, help="Remove what is listed; without this option nothing is touched.")
-@click.option("--older-than", type=Number(0, LONGEST), default=24, show_default=True, metavar="HOURS",
+@click.option("--older-than", type=Number(0, LONGEST_TIME), default=24, show_default=True, metavar="HOURS",
               help="List only what has not changed for this many hours.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def gc(delete: bool, older_than: float, as_json: bool) -> None:

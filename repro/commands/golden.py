@@ -29,8 +29,10 @@ def add(files: tuple[Path, ...], folder: Path) -> None:
     from repro.worker.audit import golden_configs as kept
 
     _use_data_of(folder)
+    names = kept.take(folder, files)
+    kept.be_where_they_run(folder, names)
     with TemporaryDirectory() as root:
-        added = kept.add(folder, files, Path(root))
+        added = kept.add(folder, names, Path(root))
     for name in added:
         click.echo(f"{name}: kept in {folder / kept.RESULTS / name}")
     if not added:
@@ -49,9 +51,11 @@ def check(names: tuple[str, ...], folder: Path, level: str | None) -> int:
     from repro.worker.audit.result_comparison import Tolerance
 
     _use_data_of(folder)
+    wanted = kept.kept_there(folder, names)
+    kept.be_where_they_run(folder, wanted)
     bad = 0
     with TemporaryDirectory() as root:
-        for checked in kept.check(folder, names, Path(root), Tolerance()):
+        for checked in kept.check(folder, wanted, Path(root), Tolerance()):
             bad += kept.is_worse(checked, level)
             for line in _lines(checked):
                 click.echo(line)

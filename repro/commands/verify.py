@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Put the reruns into the queue and do not wait for them. --collect compares them later.",
 )
+@click.option("--check", is_flag=True, help="Also read every output from the store and compare its SHA-256.")
 @click.option("--collect", is_flag=True, help="Start no reruns; compare those that have ended since.")
 @click.option(
     "--defaults", is_flag=True, help="Compare today's defaults with those of done runs. This needs no worker."
@@ -77,6 +78,7 @@ def _drifts(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: boo
 
 
 def _rerun(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool, **options: Any) -> int:
+    from repro.readers.shipping import shipper
     from repro.scheduler.queue import audits, workers
     from repro.scheduler.queue.submission import submitter
     from repro.scheduler.settings import Settings
@@ -91,15 +93,21 @@ def _rerun(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool
     settings = Settings.read()
     store = Store.open(settings.store, settings.home)
     identity.check(store, (workers.check_store(db, settings.store) or {}).get("id"))
+    damaged: list[str] = []
     if options["collect"]:
         names_of_reruns = audits.reruns_without_verdict(db)
     else:
-        names_of_reruns = reruns.start(db, store, reruns.choose(db, names, stage, options["sample"]), submitter())
+        chosen = reruns.choose(db, names, stage, options["sample"])
+        if options["check"]:
+            chosen, damaged = reruns.whole(store, chosen)
+        for line in damaged:
+            click.echo(line, err=True)
+        names_of_reruns = reruns.start(db, store, chosen, submitter(), shipper(db))
     if options["no_wait"]:
         for name in names_of_reruns:
             click.echo(f"{name}: submitted; repro verify --collect compares it when it has ended")
-        return 0
-    verdicts, bad = [], 0
+        return int(bool(damaged))
+    verdicts, bad = [], len(damaged)
     within = Tolerance(options["rtol"], options["atol"])
     for original, rerun in reruns.follow(db, names_of_reruns, _warn_no_worker):
         if rerun["state"] == "cancelled":
@@ -118,7 +126,7 @@ def _rerun(db: "Queue", names: tuple[str, ...], stage: str | None, as_json: bool
             click.echo(line)
     if as_json:
         dump(verdicts)
-    click.echo(f"{len(names_of_reruns)} verified, {bad} worse than asked for", err=True)
+    click.echo(f"{len(names_of_reruns) + len(damaged)} verified, {bad} worse than asked for", err=True)
     return int(bad > 0)
 
 

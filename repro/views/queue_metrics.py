@@ -48,13 +48,14 @@ def families(figures: "Figures") -> "Iterator[GaugeMetricFamily]":
     for state, count in figures.states.items():
         states.add_metric([state], count)
     yield states
-    pending = Gauge("repro_queue_pending", "Pending runs that are not held.", labels=["stage", "gpus"])
-    for (stage, gpus), count in sorted(figures.pending.items()):
-        pending.add_metric([stage, str(gpus)], count)
+    pending = Gauge("repro_queue_pending", "Pending runs that are not held.", labels=["stage", "gpus", "needs"])
+    for (stage, gpus, needs), count in sorted(figures.pending.items()):
+        pending.add_metric([stage, str(gpus), needs], count)
     yield pending
-    oldest = Gauge("repro_queue_oldest_pending_seconds", "Since the oldest of those was submitted.", labels=["gpus"])
-    for gpus, seconds in sorted(figures.oldest.items()):
-        oldest.add_metric([str(gpus)], seconds)
+    since = "Since the oldest of those was submitted."
+    oldest = Gauge("repro_queue_oldest_pending_seconds", since, labels=["gpus", "needs"])
+    for (gpus, needs), seconds in sorted(figures.oldest.items()):
+        oldest.add_metric([str(gpus), needs], seconds)
     yield oldest
     failures = Gauge("repro_queue_recent_failures", "Runs failed for good in the last hour.", labels=["cause"])
     for cause, count in sorted(figures.failures.items()):

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from repro.scheduler.runs import demands
 from repro.stages.own_files import DIFF
 from repro.views.tables import load, place, speed
 
@@ -43,20 +44,23 @@ def _facts(run: Run) -> list[str]:
         else ""
     )
     used = run.get("telemetry") or run.get("usage") or {}
-    kept = (run.get("checkpoint") or {}).get("location", "")
+    kept, code = ((run.get(key) or {}).get("location", "") for key in ("checkpoint", "code"))
     facts: dict[str, Any] = {
         "location": place(run.get("location") or ""),
         "equal to": run.get("same_as", ""),
         "sources": ", ".join(run["sources"]),
         "waits for": ", ".join(run.get("waiting_for", [])),
-        "held": "yes, see repro unhold" if run.get("held") else "",
+        "script": "as it is: killed, it begins from the beginning" if run["stage"].startswith("script:") else "",
+        "needs": demands.shown(run.get("needs", "")),
+        "held": "yes, see repro unhold" if run.get("held") is True else "",
         "tags": ", ".join(run.get("tags", [])),
         "attempts": f"{run['attempts']} of {run['max_attempts']}" if run.get("attempts") else "",
         "checkpoint": f"step {run['checkpoint']['step']}, {place(kept)}" if kept else "",
         "worker": (run.get("lease") or {}).get("worker", ""),
         "submitted": asked,
         "finished": f"{run['finished_at']:%Y-%m-%d %H:%M:%S} UTC" if run.get("finished_at") else "",
-        "commit": _commit(run.get("environment") or {}),
+        "commit": _commit(run.get("environment") or {}, kept_in=f"repro code {run['_id']}" if code else DIFF),
+        "code": place(code) if code else "",
         "fingerprint": run["fingerprint"],
         "used": ", ".join(filter(None, (speed(used), load(used)))),
         "never read": ", ".join(run.get("unread", [])),
@@ -64,8 +68,8 @@ def _facts(run: Run) -> list[str]:
     return [f"  {name}: {value}" for name, value in facts.items() if value]
 
 
-def _commit(environment: Run) -> str:
-    changed = f" (with changes that were not committed: {DIFF})" if environment.get("dirty") else ""
+def _commit(environment: Run, kept_in: str) -> str:
+    changed = f" (with changes that were not committed: {kept_in})" if environment.get("dirty") else ""
     return str(environment.get("commit", "")) + changed
 
 
@@ -85,11 +89,17 @@ def _output(output: Run) -> str:
 
 def _environment(environment: Run) -> list[str]:
     facts = {key: value for key, value in environment.items() if key not in ("undeclared", "commit", "dirty")}
-    texts = [f"  {key}: {', '.join(value) if isinstance(value, list) else value}" for key, value in facts.items()]
+    texts = [f"  {key}: {_fact(value)}" for key, value in facts.items()]
     return texts + [
         click.style(f"  not declared: {kind}: {', '.join(seen)}", fg="yellow")
         for kind, seen in environment.get("undeclared", {}).items()
     ]
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {part}" for key, part in value.items())
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _verdict(verdict: Run) -> str:

@@ -43,7 +43,7 @@ def _row(
     return [
         run["_id"],
         run["stage"],
-        "held" if run["held"] and run["state"] in ("waiting", "pending") else run["state"],
+        "held" if run["held"] is True and run["state"] in ("waiting", "pending") else run["state"],
         ",".join(run["sources"]),
         worker,
         _cards(run.get("cards", ()), workers.get(worker, {})),

@@ -6,22 +6,36 @@ The claim itself is a transition: `runs.claim`.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from repro.scheduler.runs import CLAIM_ORDER, Lack, RunDocument, State, claimable, passing_over
+from repro.scheduler.runs import CLAIM_ORDER, Lack, RunDocument, State, claimable
 from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Queue
 
 NEWS_MS = 2000  # how long the server holds a question for news that it has no answer to
 
 
-def first_in_line(db: Queue, gpus: Sequence[int], lacks: Sequence[Lack] = ()) -> RunDocument | None:
-    """The run that would be claimed next by a worker with room for any of these GPU counts, and these lacks."""
-    return collection(db).find_one(claimable(gpus, lacks), {"gpus": 1, "sources": 1}, sort=CLAIM_ORDER)
+def first_in_line(
+    db: Queue, gpus: Sequence[int], lacks: Sequence[Lack] = (), met: Sequence[str] = ()
+) -> RunDocument | None:
+    """The run that would be claimed next by a worker with room for any of these GPU counts, and these lacks, that meets
+    these classes of demands."""
+    return collection(db).find_one(claimable(gpus, lacks, met), {"gpus": 1, "sources": 1}, sort=CLAIM_ORDER)
 
 
-def claimable_later(db: Queue, gpus: Sequence[int], lacks: Sequence[Lack] = ()) -> bool:
+def claimable_later(db: Queue, gpus: Sequence[int], lacks: Sequence[Lack] = (), met: Sequence[str] = ()) -> bool:
     """Whether a run that fits these GPU counts is pending, if only after its `not_before`."""
-    guard = passing_over(lacks) | {"state": State.PENDING.value, "held": False, "gpus": {"$in": list(gpus)}}
-    return collection(db).find_one(guard, {"_id": 1}) is not None
+    later = {key: value for key, value in claimable(gpus, lacks, met).items() if key != "$expr"}
+    return collection(db).find_one(later, {"_id": 1}) is not None
+
+
+def held_by(db: Queue, workers: Sequence[str], gpus: Sequence[int]) -> RunDocument | None:
+    """A run that one of these workers has, and that needs one of these GPU counts."""
+    guard = {"state": State.RUNNING.value, "lease.worker": {"$in": list(workers)}, "gpus": {"$in": list(gpus)}}
+    return collection(db).find_one(guard, {"lease": 1}) if workers else None
+
+
+def classes_waiting(db: Queue) -> list[str]:
+    """The classes of demands of pending runs; one entry of the index is read for each."""
+    return [held for held in collection(db).distinct("held", {"state": State.PENDING.value}) if isinstance(held, str)]
 
 
 def held_with(db: Queue, token: str) -> RunDocument | None:

@@ -15,7 +15,7 @@ from pymongo.errors import OperationFailure
 from repro.scheduler.queue import workers
 from repro.scheduler.queue.doctor_report import Check, Health, attempt, error, ok, warning
 from repro.scheduler.runs import INDEXES, told_by
-from repro.scheduler.server.connection import UNAUTHORIZED, Document, Queue, server_time
+from repro.scheduler.server.connection import UNAUTHORIZED, Queue, server_time
 
 CLOCK_SAMPLES, CLOCK_SECONDS = 5, 1.0
 END_OF_LIFE = {5: date(2024, 10, 31), 6: date(2025, 7, 31), 7: date(2027, 8, 31), 8: date(2029, 10, 31)}
@@ -38,8 +38,9 @@ NEEDED = {
 INDISPENSABLE = {("runs", "find")}
 
 
-def queue(db: Queue, store: str) -> list[Check]:
-    """Every check of a MongoDB that answers; `store` is the root of the results that is set here."""
+def queue(db: Queue, store: str, data: str | None) -> list[Check]:
+    """Every check of a MongoDB that answers; `store` is the root of the results that is set here, `data` that of the
+    data, if it is."""
     return [
         attempt("MongoDB", server, db),
         attempt("replica set", topology, db),
@@ -48,6 +49,7 @@ def queue(db: Queue, store: str) -> list[Check]:
         attempt("roles", roles, db),
         attempt("indexes", indexes, db),
         attempt("store root", store_root, db, store),
+        attempt("data root", data_root, db, data),
         attempt("cards", shared_gpus, db),
         attempt("workers' code", workers_code, db),
     ]
@@ -222,7 +224,7 @@ def _defined(index: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def store_root(db: Queue, url: str) -> Check:
     """That results of this machine's workers go where all others' go."""
-    fixed: Document | None = db.settings.find_one({"_id": "store"})
+    fixed = workers.known_store(db)
     if fixed is None:
         return ok("store root", f"not fixed yet; the first worker fixes it, from here as {url}")
     if fixed["url"] == url:
@@ -230,6 +232,16 @@ def store_root(db: Queue, url: str) -> Check:
     return error(
         "store root", f"this queue keeps its results in {fixed['url']}, not in {url}", f"set REPRO_STORE={fixed['url']}"
     )
+
+
+def data_root(db: Queue, url: str | None) -> Check:
+    """That a config means the same data on this machine as on all others. `url`: what this one says, if anything."""
+    fixed = workers.data_root(db, None)
+    if fixed is None:
+        return ok("data root", "not fixed yet; the first worker with REPRO_DATA, or the first run that reads any, does")
+    if url in (None, fixed):
+        return ok("data root", f"{fixed}, as the queue has it")
+    return error("data root", f"the runs of this queue read their data in {fixed}, not in {url}", "unset REPRO_DATA")
 
 
 def workers_code(db: Queue) -> Check:

@@ -21,15 +21,15 @@ class Figures:
 
     Attributes:
         states: runs by state.
-        pending: those not held, by stage and number of GPUs.
-        oldest: seconds since the oldest of those was submitted, by number of GPUs.
+        pending: those not held, by stage, number of GPUs and class of demands (`runs.demands`; empty for none).
+        oldest: seconds since the oldest of those was submitted, by number of GPUs and class of demands.
         failures: runs that failed for good within the last hour, by the error's type.
         workers, cards, places: alive; their cards; what runs without a card they execute at once.
     """
 
     states: dict[str, int]
-    pending: dict[tuple[str, int], int]
-    oldest: dict[int, float]
+    pending: dict[tuple[str, int, str], int]
+    oldest: dict[tuple[int, str], float]
     failures: dict[str, int]
     workers: int
     cards: int
@@ -39,13 +39,13 @@ class Figures:
 def figures(db: Queue) -> Figures:
     """The queue now."""
     now = server_time(db)
-    claimable = {"state": State.PENDING.value, "held": False}
-    groups = {group["_id"]: group for group in db.runs.aggregate(by_gpus(claimable))}
+    claimable = {"state": State.PENDING.value, "held": {"$ne": True}}
+    groups = {_need(group["_id"]): group for group in db.runs.aggregate(by_need(claimable))}
     alive = workers.live(db)
     return Figures(
         states={state.value: 0 for state in State} | listing.counts(db),
-        pending=_by_stage(db, claimable, {gpus: group["count"] for gpus, group in groups.items()}),
-        oldest={gpus: (now - group["oldest"]).total_seconds() for gpus, group in groups.items()},
+        pending=_by_stage(db, claimable, {need: group["count"] for need, group in groups.items()}),
+        oldest={need: (now - group["oldest"]).total_seconds() for need, group in groups.items()},
         failures=_failures(db, {"$gte": now - RECENT}),
         workers=len(alive),
         cards=sum(len(worker["cards"]) for worker in alive),
@@ -53,25 +53,29 @@ def figures(db: Queue) -> Figures:
     )
 
 
-def by_gpus(claimable: Document) -> list[Document]:
+def by_need(claimable: Document) -> list[Document]:
     """The pipeline whose fields all stand in the index of claims: no document is read."""
-    group = {"_id": "$gpus", "count": {"$sum": 1}, "oldest": {"$min": "$submitted_at"}}
-    return [{"$match": claimable}, {"$group": group}]
+    need = {"gpus": "$gpus", "held": "$held"}
+    return [{"$match": claimable}, {"$group": {"_id": need, "count": {"$sum": 1}, "oldest": {"$min": "$submitted_at"}}}]
 
 
-def _by_stage(db: Queue, claimable: Document, counted: dict[int, int]) -> dict[tuple[str, int], int]:
+def _need(group: Document) -> tuple[int, str]:
+    return group["gpus"], group["held"] or ""
+
+
+def _by_stage(db: Queue, claimable: Document, counted: dict[tuple[int, str], int]) -> dict[tuple[str, int, str], int]:
     first = db.runs.aggregate(
         [
             {"$match": claimable},
             {"$limit": FIRST},
-            {"$group": {"_id": {"stage": "$stage", "gpus": "$gpus"}, "count": {"$sum": 1}}},
+            {"$group": {"_id": {"stage": "$stage", "gpus": "$gpus", "held": "$held"}, "count": {"$sum": 1}}},
         ]
     )
-    by_stage = {(group["_id"]["stage"], group["_id"]["gpus"]): group["count"] for group in first}
-    for gpus, count in counted.items():
-        left = count - sum(n for (_, of), n in by_stage.items() if of == gpus)
+    by_stage = {(group["_id"]["stage"], *_need(group["_id"])): group["count"] for group in first}
+    for need, count in counted.items():
+        left = count - sum(n for (_, *of), n in by_stage.items() if tuple(of) == need)
         if left > 0:
-            by_stage[OTHERS, gpus] = left
+            by_stage[(OTHERS, *need)] = left
     return by_stage
 
 

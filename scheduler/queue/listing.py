@@ -77,8 +77,9 @@ def why_waiting(db: Queue, runs: Iterable[RunDocument]) -> dict[str, str]:
         return {}
     sources = list({source for run in waiting for source in run["waiting_for"]})
     states = lookup.states(db, sources) if sources else {}
-    needs = {run["gpus"] for run in waiting if run["state"] == State.PENDING}
-    first = {gpus: run["_id"] for gpus in needs if (run := claims.first_in_line(db, [gpus]))}
+    needs = {(run["gpus"], run.get("needs", "")) for run in waiting if run["state"] == State.PENDING}
+    in_line = {(gpus, met): claims.first_in_line(db, [gpus], met=[met] if met else []) for gpus, met in needs}
+    first = {need: run["_id"] for need, run in in_line.items() if run}
     facts = Facts(server_time(db), states, alive := workers.live(db), first)
     if any(worker.get("lacks") for worker in alive):  # then the configs are needed, too
         whole = {run["_id"]: run for run in lookup.runs(db, [run["_id"] for run in waiting], {"config": 1})}

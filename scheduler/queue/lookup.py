@@ -57,8 +57,9 @@ def is_pattern(word: str) -> bool:
 def as_expression(pattern: str) -> str:
     """A pattern of the shell as a regular expression; the index can go by what stands before the first `*`."""
     prefix = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
-    rest = fnmatch.translate(pattern[len(prefix) :]).removeprefix("(?s:").removesuffix(r")\Z")
-    return f"^{re.escape(prefix)}{rest}$"
+    whole = re.fullmatch(r"\(\?s:(.*)\)\\[Zz]", fnmatch.translate(pattern[len(prefix) :]), re.DOTALL)  # z: Python 3.14
+    assert whole is not None, "fnmatch writes its expressions otherwise now"
+    return f"^{re.escape(prefix)}{whole[1]}$"
 
 
 def identities(db: Queue, names: Iterable[str]) -> dict[str, RunDocument]:

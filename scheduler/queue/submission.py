@@ -4,24 +4,23 @@ import gc
 import getpass
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from repro.scheduler import runs
 from repro.scheduler.queue import lookup
-from repro.scheduler.runs import RunDocument
+from repro.scheduler.runs import RunDocument, demands
 from repro.scheduler.server.connection import Queue
 from repro.stages import config as configs
 from repro.stages.config import Config
 from repro.stages.errors import ConfigError
-from repro.stages.plain import shown
+from repro.stages.plain import LONGEST_TIME, shown
 from repro.stages.source import provenance, registry
-
-LONGEST = 10 * 365 * 86400  # seconds: ten years; MongoDB's dates end, and nobody waits for longer
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,7 @@ class Submitted(NamedTuple):
     new: bool
     location: str | None = None
     same_as: str | None = None
+    sent: bool = False  # whether its code went into the store with it
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ def plan(db: Queue, paths: Sequence[Path], change: Change) -> Plan:
         raise ConfigError("--name: one name can't serve several configs; submit them one by one")
     files = _with_sources(asked)
     known = lookup.identities(db, files.keys() | {s for c in files.values() for s in c.sources})
+    if change.again and (there := next((c.name for c in asked if c.name in known), None)):
+        _refuse_again(there, known[there]["state"])
     order = _sources_first(files, known)
     prints = {name: run["fingerprint"] for name, run in known.items() if name not in files}
     settled: list[Candidate] = []
@@ -101,6 +103,13 @@ def plan(db: Queue, paths: Sequence[Path], change: Change) -> Plan:
     return Plan(settled, known, prints, {name: done[prints[name]] for name in fresh if prints[name] in done})
 
 
+def _refuse_again(name: str, state: str) -> None:
+    raise ConfigError(
+        f"--again: {name} is {state} already, and a name is one run for ever; compute it under another one: --name "
+        f"NAME; or see whether it gives the same today: repro verify {name}"
+    )
+
+
 @dataclass(frozen=True)
 class Options:
     """What a submit says of its runs besides their configs; never part of a result.
@@ -113,6 +122,7 @@ class Options:
         stall_limit: seconds that it may make no progress; None for no limit.
         held: insert, but let nobody claim before it is unheld.
         hermetic: refuse what a stage reads undeclared.
+        needs: what the machine must have, such as `card=*A100*`, `memory>=40GB` or `site=berlin` (`runs.demands`).
 
     Raises:
         ConfigError: a value is of another type, or out of its range.
@@ -125,6 +135,7 @@ class Options:
     stall_limit: float | None = None
     held: bool = False
     hermetic: bool = False
+    needs: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         _check_integer("priority", self.priority, -(2**31))
@@ -132,18 +143,37 @@ class Options:
         for name in ("time_limit", "stall_limit"):
             seconds = getattr(self, name)
             is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-            if seconds is not None and not (is_number and 0 < seconds <= LONGEST):
-                raise ConfigError(f"{name}: expected seconds, more than 0 and at most {LONGEST}, got: {shown(seconds)}")
+            if seconds is not None and not (is_number and 0 < seconds <= LONGEST_TIME):
+                raise ConfigError(
+                    f"{name}: expected seconds, more than 0 and at most {LONGEST_TIME}, got: {shown(seconds)}"
+                )
         if isinstance(self.tags, str) or not all(isinstance(tag, str) for tag in self.tags):
             raise ConfigError(f"tags: expected a list of texts, got: {shown(self.tags)}")
+        if isinstance(self.needs, str):
+            raise ConfigError(f"needs: expected a list of texts, got: {shown(self.needs)}")
+        demands.class_of(self.needs)
         for name in ("held", "hermetic"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name}: expected true or false, got: {shown(getattr(self, name))}")
 
-    def fields(self) -> dict[str, Any]:
-        """As a run document has them."""
-        fields = vars(self) | {"tags": list(self.tags)}
+    def fields(self, code: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """As a run document has them; `code` is what it keeps of its code."""
+        fields = {key: value for key, value in vars(self).items() if key not in ("held", "needs")}
+        needs = demands.class_of([*self.needs, *demands.of_imports(code or {})])
+        fields |= {"tags": list(self.tags)} | demands.fields(needs, self.held)
         return fields if self.hermetic else {key: value for key, value in fields.items() if key != "hermetic"}
+
+
+def same_version(package: str) -> str:
+    """The demand for a package in the version that is installed here.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        return f"{package}={metadata.version(package)}"
+    except (metadata.PackageNotFoundError, ValueError):
+        raise ConfigError(f"--same {package}: no package of that name is installed here") from None
 
 
 def _check_integer(name: str, value: object, least: int) -> None:
@@ -151,22 +181,31 @@ def _check_integer(name: str, value: object, least: int) -> None:
         raise ConfigError(f"{name}: expected an integer from {least} to {2**31 - 1}, got: {shown(value)}")
 
 
+Ship = Callable[[str], Mapping[str, Any]]  # puts a stage's code into the store; what a document keeps of it
+
+
 def submit(
-    db: Queue, paths: Sequence[Path], change: Change | None = None, submit_options: Options | None = None
+    db: Queue,
+    paths: Sequence[Path],
+    change: Change | None = None,
+    submit_options: Options | None = None,
+    ship: Ship = provenance.submitted,
 ) -> list[Submitted]:
     """Insert what is not there yet. Returns sources too, each after its own.
+
+    Without a `ship` a run takes the code that lies where its worker is.
 
     Raises:
         ConfigError: something is wrong; nothing was inserted.
     """
     runs.create_indexes(db)
-    change, options = change or Change(), {"submitted_by": submitter()} | (submit_options or Options()).fields()
+    change, options, by = change or Change(), submit_options or Options(), submitter()
     states: dict[str, str] = {}
     equal: dict[str, RunDocument] = {}
     with _no_garbage_collection():
         while True:
             ready = plan(db, paths, change)
-            documents, adopted = _documents(ready, options)
+            documents, adopted = _documents(ready, options, by, ship)
             # Where another submitter was quicker, the next plan finds its run there: with the same content it is
             # ours too; with other content the name is refused, or the next letter taken.
             equal |= ready.equal
@@ -178,7 +217,8 @@ def submit(
             if not taken:
                 break
         _release_what_ended_meanwhile(db, ready, documents)
-        return [_submitted(candidate, states, equal, ready) for candidate in ready.order]
+        sent = {run["_id"] for run in documents if "location" in run.get("code", ())}
+        return [_submitted(candidate, states, equal, ready, sent) for candidate in ready.order]
 
 
 @contextmanager
@@ -195,12 +235,15 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def _documents(
-    ready: Plan, options: Mapping[str, Any]
+    ready: Plan, options: Options, by: str, ship: Ship
 ) -> tuple[list[RunDocument], list[tuple[RunDocument, RunDocument]]]:
     """Those to be computed, and those that need not be, each with the run that has its result."""
     unfinished = {name for name, run in ready.known.items() if run["state"] != runs.State.DONE}
     undone = {c.name for c in ready.fresh if c.name not in ready.equal} | unfinished
-    codes = {stage: provenance.submitted(stage) for stage in {str(c.config["stage"]) for c in ready.fresh}}
+    computed = {str(c.config["stage"]) for c in ready.fresh if c.name not in ready.equal}
+    codes = {stage: dict(ship(stage)) for stage in sorted(computed)}
+    of_stages = {stage: options.fields(code) | {"code": code} for stage, code in codes.items()}
+    of_equal = options.fields()  # what has computed it keeps its own code
     documents = [
         runs.document(
             c.name,
@@ -208,9 +251,9 @@ def _documents(
             ready.fingerprints[c.name],
             c.sources,
             [source for source in c.sources if source in undone],
-            code=codes[str(c.config["stage"])],
+            submitted_by=by,
             **({"allow_unknown": list(c.allowed)} if c.allowed else {}),
-            **options,
+            **(of_equal if c.name in ready.equal else of_stages[str(c.config["stage"])]),
         )
         for c in ready.fresh
     ]
@@ -226,14 +269,15 @@ def _release_what_ended_meanwhile(db: Queue, ready: Plan, documents: Sequence[Ru
 
 
 def _submitted(
-    candidate: Candidate, fresh: Mapping[str, str], equal: Mapping[str, RunDocument], ready: Plan
+    candidate: Candidate, fresh: Mapping[str, str], equal: Mapping[str, RunDocument], ready: Plan, sent: set[str]
 ) -> Submitted:
     name, stage = candidate.name, str(candidate.config["stage"])
     if name not in fresh:
         run = ready.known[name]
         return Submitted(name, stage, run["state"], new=False, location=run.get("location"))
     same: RunDocument = equal.get(name, {})
-    return Submitted(name, stage, fresh[name], new=True, location=same.get("location"), same_as=same.get("_id"))
+    place, equal_to = same.get("location"), same.get("_id")
+    return Submitted(name, stage, fresh[name], new=True, location=place, same_as=equal_to, sent=name in sent)
 
 
 def submitter() -> str:

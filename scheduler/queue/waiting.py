@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from repro.scheduler.runs import RunDocument, State, told_by
+from repro.scheduler.runs import RunDocument, State, demands, told_by
 from repro.scheduler.server.connection import Document
 
 
@@ -15,29 +15,38 @@ class Facts:
     Attributes:
         sources: name -> state of the sources that are waited for; those that are gone are missing.
         workers: the documents of the live workers.
-        first: GPU count -> name of the pending run that will be claimed first of those that need so many.
+        first: GPU count, class of demands -> name of the pending run that is claimed first of those that need this.
     """
 
     now: datetime
     sources: Mapping[str, str]
     workers: Sequence[Document]
-    first: Mapping[int, str]
+    first: Mapping[tuple[int, str], str]
 
 
 def reason(run: RunDocument, facts: Facts) -> str:
     """Why a waiting or pending run does not run yet."""
     if run["state"] == State.WAITING:
         return ", ".join(f"{name} is {facts.sources.get(name, 'gone')}" for name in run["waiting_for"])
-    if run["held"]:
+    if run["held"] is True:
         return "held"
     if (not_before := run.get("not_before")) and not_before > facts.now:
         return f"not before {not_before:%H:%M:%S} UTC"
-    return _no_worker(run["gpus"], facts.workers) or _no_code(run, facts.workers) or _in_line(run, facts)
+    workers = facts.workers
+    return _no_worker(run["gpus"], workers) or _not_met(run, workers) or _no_code(run, workers) or _in_line(run, facts)
+
+
+def _not_met(run: RunDocument, workers: Sequence[Document]) -> str | None:
+    """Of a run whose demands no live worker with room for it meets."""
+    needs = run.get("needs", "")
+    if not needs or any(needs in worker.get("meets", ()) for worker in _with_room(run["gpus"], workers)):
+        return None
+    return f"needs {demands.shown(needs)}, and no live worker has that; see repro workers"
 
 
 def _no_code(run: RunDocument, workers: Sequence[Document]) -> str | None:
     """Of a run that all live workers with room for it pass over, for their code does not know it."""
-    able = [w for w in workers if (len(w["cards"]) >= run["gpus"] if run["gpus"] else w["cpus"])]
+    able = _with_room(run["gpus"], workers)
     lacking = [(w, next((lack for lack in told_by(w) if lack.concerns(run)), None)) for w in able]
     if not able or any(lack is None for _, lack in lacking):
         return None
@@ -47,11 +56,16 @@ def _no_code(run: RunDocument, workers: Sequence[Document]) -> str | None:
     return f"worker {worker['_id']} {lack} (its code is {worker.get('code') or 'not known'}{than})"
 
 
+def _with_room(gpus: int, workers: Sequence[Document]) -> list[Document]:
+    """The workers that have so many cards, or a place without one."""
+    return [worker for worker in workers if (len(worker["cards"]) >= gpus if gpus else worker["cpus"])]
+
+
 def _no_worker(gpus: int, workers: Sequence[Document]) -> str | None:
     need = "a place without a GPU" if not gpus else "1 GPU" if gpus == 1 else f"{gpus} GPUs"
     if not workers:
         return f"needs {need} and no worker is alive" if gpus else "no worker is alive"
-    able = [worker for worker in workers if (len(worker["cards"]) >= gpus if gpus else worker["cpus"])]
+    able = _with_room(gpus, workers)
     if not able:
         return f"needs {need} and no live worker has {'them' if gpus > 1 else 'one'}"
     staying = [worker for worker in able if not worker.get("drain")]
@@ -64,5 +78,5 @@ def _no_worker(gpus: int, workers: Sequence[Document]) -> str | None:
 
 def _in_line(run: RunDocument, facts: Facts) -> str:
     kind = f" for {run['gpus']} GPU{'s' * (run['gpus'] > 1)}" if run["gpus"] else ""
-    first = facts.first.get(run["gpus"], run["_id"])
+    first = facts.first.get((run["gpus"], run.get("needs", "")), run["_id"])
     return f"next in line{kind}" if first == run["_id"] else f"behind {first}{kind}"

@@ -1,9 +1,11 @@
 """What all workers share: the store's root, fixed at first use, and the list of who is alive with what."""
 
 import os
+import re
 import secrets
 import socket
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 
 from pymongo import IndexModel, ReturnDocument
@@ -52,13 +54,18 @@ def fix_store(db: Queue, url: str, creates_once: bool, identity: str | None = No
             raise ReproError(f"{url} is not the store of this queue, though it is called the same; see REPRO_STORE")
 
 
+def known_store(db: Queue) -> Document | None:
+    """The `url` and the `id` of the queue's store, None before its first worker."""
+    return db.settings.find_one({"_id": "store"})
+
+
 def check_store(db: Queue, url: str) -> Document | None:
     """What the queue knows of its store, None before its first worker; nothing is fixed by asking.
 
     Raises:
         ReproError: the queue's results lie elsewhere.
     """
-    known = db.settings.find_one({"_id": "store"})
+    known = known_store(db)
     _check_same(known, url)
     return known
 
@@ -68,6 +75,32 @@ def _check_same(fixed: Document | None, url: str) -> None:
         raise ReproError(
             f"this queue keeps its results in {fixed['url']}, not in {url}; set REPRO_STORE={fixed['url']}"
         )
+
+
+def data_root(db: Queue, given: str | None, moved: bool = False) -> str | None:
+    """The place of the data of this queue's runs; None where nobody has said it and no run has read any.
+
+    One config must not mean other data on other machines. `given`: what this machine says, which the first one fixes;
+    `moved`: all others, too, shall read there from now on.
+
+    Raises:
+        ReproError: the queue's data lie elsewhere.
+    """
+    if given is None:
+        known = db.settings.find_one({"_id": "data"})
+        return None if known is None else str(known["url"])
+    fixed: Document | None = db.settings.find_one_and_update(
+        {"_id": "data"},
+        {"$set" if moved else "$setOnInsert": {"url": given}},
+        upsert=True,
+        return_document=ReturnDocument.AFTER,
+    )
+    if fixed is not None and fixed["url"] != given:
+        raise ReproError(
+            f"the runs of this queue read their data in {fixed['url']}, not in {given}, where the same config could "
+            "mean another dataset; unset REPRO_DATA, or if all of the data have moved, start with --data-moved"
+        )
+    return given
 
 
 def create_indexes(db: Queue) -> None:
@@ -80,6 +113,39 @@ def name_here() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+def take_name(db: Queue, lease: float = 30) -> str:
+    """A name for this worker that no live one has: containers with their host's name are all its process 1.
+
+    It is this worker's from now on, for the length of its lease without a word.
+    """
+    mine = secrets.token_hex(8)
+    for number in count(1):
+        name = name_here() + (f".{number}" if number > 1 else "")
+        while (owner := _taken_by(db, name, mine, lease)) != mine:
+            known = db.workers.find_one({"_id": name})
+            if known is None or not is_gone(known):
+                break
+            db.workers.delete_one({"_id": name, "owner": owner})
+        if owner == mine:
+            return name
+    raise AssertionError("numbers end never")
+
+
+def _taken_by(db: Queue, name: str, mine: str, lease: float) -> str | None:
+    """Who has this name now: `mine` if it was nobody's, or its owner has said nothing for the length of its lease."""
+    free = {"$lte": [{"$ifNull": ["$expires_at", "$$NOW"]}, "$$NOW"]}
+    taken = {
+        "owner": {"$cond": [free, mine, "$owner"]},
+        "cards": {"$cond": [free, [], "$cards"]},
+        "among": {"$cond": [free, {"$literal": _processes()}, "$among"]},
+        "expires_at": {"$cond": [free, {"$add": ["$$NOW", round(lease * 1000)]}, "$expires_at"]},
+    }
+    after: Document | None = db.workers.find_one_and_update(
+        {"_id": name}, [{"$set": taken}], upsert=True, return_document=ReturnDocument.AFTER
+    )
+    return (after or {}).get("owner")
+
+
 def announce(
     db: Queue,
     worker: str,
@@ -90,13 +156,17 @@ def announce(
     avoided: Sequence[str] = (),
     code: str = "",
     lacks: Sequence[Lack] = (),
+    has: Mapping[str, str | int] | None = None,
+    meets: Sequence[str] = (),
+    misses: Sequence[str] = (),
 ) -> bool:
     """Say, or say again, that a worker is alive and what it has; True if somebody asked it to drain.
 
     `gpus`: their UUIDs; `numbers`: by which its user knows them; `avoided`: those on which somebody else computes now;
-    `code`: what it computes with, in words; `lacks`: what that does not know of runs in the queue.
+    `code`: what it computes with, in words; `lacks`: what that does not know of runs in the queue; `has`: labels,
+    cards, versions; `meets`, `misses`: the classes of demands that it meets, of those that wait, and the others.
     """
-    facts = {
+    facts: Document = {
         "cards": list(gpus),
         "numbers": list(numbers),
         "avoided": list(avoided),
@@ -104,9 +174,12 @@ def announce(
         "among": _processes(),
         "code": code,
         "lacks": [lack._asdict() for lack in lacks[:MOST_LACKS]],
+        "has": dict(has or {}),
+        "meets": list(meets),
+        "misses": list(misses),
     }
-    has = {name: {"$literal": value} for name, value in facts.items()}
-    update = [{"$set": has | {"seen_at": "$$NOW", "expires_at": {"$add": ["$$NOW", round(lease * 1000)]}}}]
+    said = {name: {"$literal": value} for name, value in facts.items()}
+    update = [{"$set": said | {"seen_at": "$$NOW", "expires_at": {"$add": ["$$NOW", round(lease * 1000)]}}}]
     announced: Document | None = db.workers.find_one_and_update(
         {"_id": worker}, update, upsert=True, return_document=ReturnDocument.AFTER
     )
@@ -143,12 +216,19 @@ def sharing(db: Queue, gpus: Sequence[str] | None = None) -> dict[str, list[str]
     return {gpu: names for gpu, names in users.items() if len(names) > 1 and (gpus is None or gpu in gpus)}
 
 
+def gone_from_here(db: Queue) -> list[str]:
+    """The workers of this machine, or of this container, that have no process any more and are not forgotten yet."""
+    of_this_host = {"_id": {"$regex": f"^{re.escape(socket.gethostname())}:"}}
+    return [str(worker["_id"]) for worker in db.workers.find(of_this_host) if is_gone(worker)]
+
+
 def is_gone(worker: Document) -> bool:
     """Whether a worker of this machine, or of this container, has no process any more.
 
     Its document outlives it by the length of its lease; a worker that is started again must not be warned of itself.
     """
-    host, _, pid = str(worker["_id"]).rpartition(":")
+    host, _, process = str(worker["_id"]).rpartition(":")
+    pid = process.partition(".")[0]  # what follows tells apart who would have one name
     if (host, worker.get("among")) != (socket.gethostname(), _processes()):
         return False
     try:
@@ -159,9 +239,9 @@ def is_gone(worker: Document) -> bool:
 
 
 def _processes() -> str:
-    """The machine or container in which process ids are unique, by its process namespace; empty if unknown."""
+    """The machine, since its start, and the container in which process ids are unique; empty if unknown."""
     try:
-        return str(Path("/proc/self/ns/pid").readlink())
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""
 

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 
 from pymongo import ReturnDocument
 
+from repro.scheduler.runs import demands
 from repro.scheduler.runs.by_worker import release_children
 from repro.scheduler.runs.expressions import NOW, Pipeline, history, literals
 from repro.scheduler.runs.run_document import OF_AN_ATTEMPT, RunDocument, Verdict, collection
 from repro.scheduler.runs.states import LIVE, QUEUED, RETRIABLE, State
-from repro.scheduler.server.connection import Queue
+from repro.scheduler.server.connection import Document, Queue
 
 VERDICTS = 10  # kept on a run
 
@@ -22,13 +23,16 @@ def cancel(db: Queue, name: str, by: str = "") -> RunDocument | None:
     return _change(db, name, LIVE, [{"$set": ended}, {"$unset": OF_AN_ATTEMPT}])
 
 
-def retry(db: Queue, name: str, by: str = "") -> RunDocument | None:
-    """failed | cancelled -> pending, or waiting if sources are not done; attempts start anew, history stays."""
+def retry(db: Queue, name: str, by: str = "", code: Document | None = None) -> RunDocument | None:
+    """failed | cancelled -> pending, or waiting if sources are not done; attempts start anew, history stays.
+
+    `code`: what the document is to keep of the code from now on; None leaves it the code of its submit.
+    """
     done = _done_sources(db, name)  # `waiting_for` is out of date: nobody released this run since it ended
     left = {"$setDifference": ["$sources", {"$literal": sorted(done)}]}
     to = {"$cond": [{"$eq": [{"$size": "$waiting_for"}, 0]}, State.PENDING.value, State.WAITING.value]}
     update: Pipeline = [
-        {"$set": {"waiting_for": left, "attempts": 0, "not_before": None}},
+        {"$set": {"waiting_for": left, "attempts": 0, "not_before": None} | (_of_code(db, name, code) if code else {})},
         {"$set": {"state": to}},
         {"$set": {"history": history(to="$state", by=by)}},
         {"$unset": ["error", "finished_at", "put_off"]},
@@ -42,17 +46,18 @@ def retry(db: Queue, name: str, by: str = "") -> RunDocument | None:
 
 def hold(db: Queue, name: str, by: str = "") -> RunDocument | None:
     """waiting | pending stay as they are, but are not claimed until `unhold`."""
-    return _set_queued(db, name, "held", True, by, why="held")
+    return _set_queued(db, name, "held", {"$literal": True}, by, why="held")
 
 
 def unhold(db: Queue, name: str, by: str = "") -> RunDocument | None:
     """waiting | pending stay as they are, and may be claimed again."""
-    return _set_queued(db, name, "held", False, by, why="unheld")
+    needs = {"$cond": [{"$gt": ["$needs", ""]}, "$needs", False]}  # what is missing is less than any text
+    return _set_queued(db, name, "held", needs, by, why="unheld")
 
 
 def set_priority(db: Queue, name: str, priority: int, by: str = "") -> RunDocument | None:
     """waiting | pending stay as they are; of those that fit, the higher priority is claimed first."""
-    return _set_queued(db, name, "priority", priority, by, why=f"priority {priority}")
+    return _set_queued(db, name, "priority", {"$literal": priority}, by, why=f"priority {priority}")
 
 
 def record_verdict(db: Queue, name: str, verdict: Verdict) -> bool:
@@ -63,11 +68,11 @@ def record_verdict(db: Queue, name: str, verdict: Verdict) -> bool:
     return collection(db).update_one(guard, [{"$set": {"verdicts": kept}}]).matched_count == 1
 
 
-def _set_queued(db: Queue, name: str, field: str, value: bool | int, by: str, why: str) -> RunDocument | None:
+def _set_queued(db: Queue, name: str, field: str, value: Document, by: str, why: str) -> RunDocument | None:
     """Set a field of a run that nobody has claimed; saying again what holds already leaves no trace in the history."""
-    same = {"$eq": [f"${field}", {"$literal": value}]}
+    same = {"$eq": [f"${field}", value]}
     entry = history(to="$state", by=by, why=why)
-    update: Pipeline = [{"$set": {"history": {"$cond": [same, "$history", entry]}} | literals({field: value})}]
+    update: Pipeline = [{"$set": {"history": {"$cond": [same, "$history", entry]}, field: value}}]
     return _change(db, name, QUEUED, update)
 
 
@@ -75,6 +80,14 @@ def _change(db: Queue, name: str, states: Iterable[State], update: Pipeline) -> 
     guard = {"_id": name, "state": {"$in": [state.value for state in states]}}
     shown = {"state": 1, "held": 1, "priority": 1}
     return collection(db).find_one_and_update(guard, update, projection=shown, return_document=ReturnDocument.AFTER)
+
+
+def _of_code(db: Queue, name: str, code: Document) -> Document:
+    """The fields of a run that is computed by this code from now on."""
+    run = collection(db).find_one({"_id": name}, {"needs": 1}) or {}
+    needs = demands.with_code(run.get("needs", ""), code)
+    held = {"$cond": [{"$eq": ["$held", True]}, True, {"$literal": needs or False}]}
+    return literals({"code": code, "needs": needs}) | {"held": held}
 
 
 def _done_sources(db: Queue, name: str) -> set[str]:

@@ -38,12 +38,12 @@ def new_token() -> str:
     return secrets.token_hex(16)
 
 
-def claimable(gpus: Sequence[int], lacks: Sequence[Lack] = ()) -> Document:
-    """The filter for runs that may be claimed now, need one of these GPU counts and nothing that is lacking;
-    CLAIM_ORDER says which is first."""
+def claimable(gpus: Sequence[int], lacks: Sequence[Lack] = (), met: Sequence[str] = ()) -> Document:
+    """The filter for runs that may be claimed now, need one of these GPU counts and nothing that is lacking, and whose
+    class of demands is none, or one of those that are met; CLAIM_ORDER says which is first."""
     return passing_over(lacks) | {
         "state": State.PENDING.value,
-        "held": False,
+        "held": {"$in": [False, *met]} if met else False,
         "gpus": {"$in": list(gpus)},
         "$expr": {"$lte": ["$not_before", NOW]},
     }
@@ -73,6 +73,7 @@ def claim(
     token: str | None = None,
     spread: ClaimSpread | None = None,
     lacks: Sequence[Lack] = (),
+    met: Sequence[str] = (),
 ) -> RunDocument | None:
     """pending -> running, with a fresh token: the first by priority, then age, that needs one of these GPU counts.
 
@@ -92,7 +93,7 @@ def claim(
         },
         {"$unset": ["progress", "log_tail", "error", "finished_at", "aside", "put_off"]},
     ]
-    guard = claimable(gpus, lacks)
+    guard = claimable(gpus, lacks, met)
     claimed = _first_updated(db, spread.passing_over(guard), update) if spread else None
     return claimed or _first_updated(db, guard, update)
 
@@ -122,7 +123,7 @@ def reserve(db: Queue, name: str, worker: str, seconds: float) -> bool:
         {"aside.worker": {"$in": [None, worker]}},
         {"$expr": {"$lt": ["$aside.until", NOW]}},
     ]
-    guard = {"_id": name, "state": State.PENDING.value, "held": False, "$or": nobody_else}
+    guard = {"_id": name, "state": State.PENDING.value, "held": {"$ne": True}, "$or": nobody_else}
     update: Pipeline = [{"$set": {"aside": {"worker": {"$literal": worker}, "until": later(seconds)}}}]
     return collection(db).update_one(guard, update).matched_count == 1
 

@@ -7,12 +7,13 @@ from typing import Any, cast
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from repro.scheduler.runs import demands
 from repro.scheduler.runs.expressions import NOW, Pipeline, literals
 from repro.scheduler.runs.run_document import HistoryEntry, RunDocument, collection, document
 from repro.scheduler.runs.states import FINAL, State
 from repro.scheduler.server.connection import Document, Queue, server_time
 
-RESULT = ("location", "outputs", "outputs_total", "metrics", "params", "environment", "unread")
+RESULT = ("location", "outputs", "outputs_total", "metrics", "params", "environment", "unread", "code")
 RERUN = ".verify"  # behind a run's name: its rerun's, which no config can be called
 RERUN_PRIORITY = -1000  # results first
 DUPLICATE_KEY = 11000
@@ -104,6 +105,8 @@ def rerun(
         "priority": RERUN_PRIORITY,
         "submitted_by": by,
     }
+    needs = original.get("needs", "")
+    options |= demands.fields(demands.with_code(needs, code) if code else needs, held=False)
     if code:  # the config was computed once: keys that nothing reads were allowed then
         options |= {"code": code, "same_code": True, "allow_unknown": list(original["config"])}
     new = document(name, original["config"], original["fingerprint"], original["sources"], [], **options)

@@ -93,7 +93,8 @@ class RunDocument(TypedDict, total=False):
 
     # What the submit says; never part of the result.
     priority: int
-    held: bool
+    held: bool | str  # true; or what it needs, so that only who meets that claims it (`demands`)
+    needs: str  # its class of demands
     tags: list[str]
     max_attempts: int
     not_before: datetime | None

@@ -17,7 +17,8 @@ from pathlib import Path
 from pymongo.errors import PyMongoError
 
 from repro.scheduler.server.mongod import HOST
-from repro.stages.errors import Unreachable
+from repro.stages.errors import Unreachable, full_disk
+from repro.stages.files import make_home
 
 
 @contextlib.contextmanager
@@ -32,13 +33,15 @@ def opened(home: Path) -> Iterator[Path]:
             "set REPRO_HOME to a folder of your own on a local disk, or REPRO_MONGO_URL"
         ) from error
     except PyMongoError as error:
-        raise Unreachable(f"the embedded MongoDB of {folder} went away: {error}") from error
+        full = full_disk([str(folder)])
+        raise Unreachable(f"the embedded MongoDB of {folder} went away{full or f': {error}'}") from error
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Let one command at a time start or stop the server; the lock ends with its holder, however it ends."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_home(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
     handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

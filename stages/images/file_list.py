@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable
 from functools import cached_property
 
+from repro.stages.data_files import COLUMNS, listing
 from repro.stages.errors import StageError
 from repro.stages.images import reader
 from repro.stages.images.reader import Entry
@@ -13,7 +14,7 @@ from repro.stages.params import Params
 from repro.stages.run import Run
 
 FILES = "files.csv"
-LEVELS = {"path": [], "list": ["path", "size"], "sha256": ["path", "size", "sha256"]}
+LEVELS = {"path": [], "list": [*COLUMNS], "sha256": [*COLUMNS, "sha256"]}
 SHOWN = 10  # of the names that differ
 
 
@@ -64,13 +65,8 @@ class Listing:
     @cached_property
     def text(self) -> bytes:
         """The bytes of `files.csv`."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(LEVELS[self.level])
-        for entry in sorted(self.files, key=lambda entry: entry.name):
-            row = [entry.name, entry.size, self.sums.get(entry.name)]
-            writer.writerow(row[: len(LEVELS[self.level])])
-        return buffer.getvalue().encode("utf-8", "surrogateescape")
+        columns, files = LEVELS[self.level], sorted(self.files, key=lambda entry: entry.name)
+        return listing(columns, ([f.name, f.size, self.sums.get(f.name)][: len(columns)] for f in files))
 
     @property
     def digest(self) -> str:

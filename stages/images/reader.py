@@ -2,17 +2,21 @@
 
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import fsspec
 from fsspec.utils import glob_translate
 
 from repro.stages.errors import StageError
+from repro.stages.run import Run
 
 # What is held of the files at once: enough for an object store to be read concurrently, little memory.
 CHUNK_FILES, CHUNK_BYTES = 256, 32 << 20
+AT_ONCE = 32  # requests to a bucket: obstore's, several times as fast as those of s3fs, which lists (RESULTS.md)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,12 @@ def find(masks: Any, data: str, key: str = "images") -> list[Entry]:
     return [entries[name] for name in sorted(entries)]
 
 
+def note(run: Run, entries: Iterable[Entry]) -> None:
+    """Keep with the run which data it reads (`data_files`)."""
+    for entry in entries:
+        run.data_files.note(entry.name, entry.size)
+
+
 def find_one(path: str, data: str, key: str) -> Entry:
     """The one file at a path, which is resolved as masks are but holds no wildcards.
 
@@ -74,14 +84,47 @@ def read(entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
         StageError: a file that was listed is gone or may not be read.
     """
     for chunk in _chunks(entries):
-        # cat_ranges and not cat: cat would take "[" in a file's name for a mask.
-        contents = chunk[0].fs.cat_ranges([entry.path for entry in chunk], None, None, on_error="return")
+        contents = _contents(chunk[0].fs, [entry.path for entry in chunk])
         for entry, content in zip(chunk, contents, strict=True):
             if isinstance(content, FileNotFoundError | PermissionError | IsADirectoryError):
                 raise StageError(f"{entry.name}: listed, but can't be read: {type(content).__name__}")
             if isinstance(content, BaseException):
                 raise content
             yield entry, content
+
+
+def _contents(fs: Any, paths: list[str]) -> Sequence[bytes | BaseException]:
+    """The bytes of each, or what came in their place."""
+    if "s3" in getattr(fs, "protocol", ()):
+        # Once, and not in each of the threads: to make a client takes longer than to read hundreds of files.
+        buckets = {name: _bucket(name) for name in {path.partition("/")[0] for path in paths}}
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            return list(threads.map(lambda path: _from_bucket(buckets, path), paths))
+    # cat_ranges and not cat: cat would take "[" in a file's name for a mask.
+    contents: list[bytes | BaseException] = fs.cat_ranges(paths, None, None, on_error="return")
+    return contents
+
+
+def _from_bucket(buckets: Mapping[str, Any], path: str) -> bytes | BaseException:
+    import obstore
+    from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
+
+    bucket, _, key = path.partition("/")
+    try:
+        return bytes(obstore.get(buckets[bucket], key).bytes())
+    except (FileNotFoundError, NotFoundError):
+        return FileNotFoundError(path)
+    except (PermissionDeniedError, UnauthenticatedError) as error:
+        return PermissionError(str(error).partition("\n")[0])
+    except BaseError as error:  # after its retries: the network or the server, which may do better later
+        return ConnectionError(f"s3://{path}: {str(error).partition(chr(10))[0][:200]}")
+
+
+@lru_cache(maxsize=8)
+def _bucket(name: str) -> Any:
+    from repro.stages.s3_client import connect
+
+    return connect(name, f"s3://{name}")[0]
 
 
 def _match(mask: str, data: str, key: str) -> Iterator[Entry]:

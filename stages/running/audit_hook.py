@@ -5,8 +5,9 @@ What is seen is judged by `hermetic`.
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from repro.stages.run import Run
@@ -20,6 +21,7 @@ EVENTS: dict[str, Callable[..., None]] = {
     "os.mkdir": Watch.made_folder,
     "socket.connect": Watch.connected,
     "subprocess.Popen": Watch.started,
+    "os.fork": lambda watch: watch.forks(),
 }
 
 _watch: Watch | None = None  # what the hook reports to: a hook can't be taken away again
@@ -27,18 +29,20 @@ _hooked = False
 
 
 @contextmanager
-def watched(run: Run, stage: registry.Stage) -> Iterator[Watch]:
-    """Watch what this process does until the end of the block."""
+def watched(run: Run, stage: registry.Stage, forks: Callable[[], None]) -> Iterator[None]:
+    """Watch what this process does until the end of the block; `forks` is called before each of its forks."""
     global _watch, _hooked  # noqa: PLW0603 - the interpreter has one list of hooks, and so has this module one watch
-    watch = Watch(run, stage.__module__)
+    watch = Watch(run, stage.__module__, forks)
     if not _hooked:
         sys.addaudithook(_hook)
         _hooked = True
+    with suppress(OSError):
+        tempfile.gettempdir()  # writes a file, the first time, to see whether it can: no doing of the stage's
     environment = os.environ.__class__
     os.environ.__class__ = _Environment
     _watch = watch
     try:
-        yield watch
+        yield
     finally:
         _watch = None
         os.environ.__class__ = environment

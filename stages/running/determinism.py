@@ -39,13 +39,26 @@ def apply(params: "Params") -> dict[str, Any]:
     torch.default_generator.manual_seed(seed)
     if os.environ.get("CUDA_VISIBLE_DEVICES") != "":
         torch.manual_seed(seed)  # of every device; where there are none this would only format three tracebacks
-    torch.use_deterministic_algorithms(params.get("deterministic", True))
+    _be_deterministic(params.get("deterministic", True))
     torch.backends.cudnn.benchmark = params.get("autotune", False)
     tf32 = params.get("tf32", False)
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
     torch.set_default_dtype(torch.float32)
     return {"threads": threads, "deterministic": torch.are_deterministic_algorithms_enabled()}
+
+
+def _be_deterministic(wanted: bool) -> None:
+    """`torch.use_deterministic_algorithms(wanted)`, which would import torch's compiler: seconds, mostly in vain.
+
+    The compiler's own switch is set where it is loaded; where it is not it reads it from the environment once it is.
+    """
+    import torch
+
+    torch.set_deterministic_debug_mode("error" if wanted else "default")
+    os.environ["TORCHINDUCTOR_DETERMINISTIC"] = "1" if wanted else "0"
+    if compiler := sys.modules.get("torch._inductor.config"):
+        compiler.deterministic = wanted  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from repro.stages import files
@@ -10,7 +10,9 @@ from repro.stages.errors import StageError
 from repro.stages.plain import shown
 from repro.stages.run import Metrics, Run, plain_metrics
 from repro.stages.running import audit_hook, determinism, ranks
+from repro.stages.running.forked_notes import ForkedNotes
 from repro.stages.running.rank_parent import supervise
+from repro.stages.running.warming import load_plots
 from repro.stages.source import provenance, registry
 
 
@@ -19,9 +21,9 @@ class Result:
     """What a stage left besides its files."""
 
     metrics: Metrics
-    params: dict[str, dict[str, Any]]
     links: dict[str, tuple[str, str]]
     environment: dict[str, Any]
+    params: dict[str, dict[str, Any]] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
 
 
@@ -37,9 +39,19 @@ def execute(run: Run, end: Callable[[], None] = lambda: None) -> Result:
     """
     stage = registry.load(run.params["stage"])
     size = ranks.count(run.params) if getattr(sys.modules[stage.__module__], "RANKS", False) else 1
-    if size == 1:
-        return _compute(run, stage, end)
-    return result_of(supervise(run, size, lambda rank: _compute(rank, stage, end)))
+    notes = ForkedNotes(run)
+    try:
+        result = _on_ranks(run, stage, size, end, notes) if size > 1 else _compute(run, stage, end, notes)
+        notes.hear()
+    finally:
+        notes.close()
+    seen = {"data": run.data_files.facts(run.data), "undeclared": run.undeclared.facts()}
+    return replace(
+        result,
+        params=run.params.record(),
+        unread=run.params.unread(),
+        environment=result.environment | {what: facts for what, facts in seen.items() if facts},
+    )
 
 
 def result_of(document: Mapping[str, Any]) -> Result:
@@ -48,10 +60,18 @@ def result_of(document: Mapping[str, Any]) -> Result:
     return Result(**dict(document) | {"links": links})
 
 
-def _compute(run: Run, stage: registry.Stage, end: Callable[[], None]) -> Result:
+def _on_ranks(run: Run, stage: registry.Stage, size: int, end: Callable[[], None], notes: ForkedNotes) -> Result:
+    """What rank 0 has; what any of them has read, or done, is noted here."""
+    return result_of(supervise(run, size, lambda rank: _compute(rank, stage, end, notes)))
+
+
+def _compute(run: Run, stage: registry.Stage, end: Callable[[], None], notes: ForkedNotes) -> Result:
+    """All of the result but what is noted of the run while it is computed."""
     settings = determinism.apply(run.params)
+    if run.hermetic:
+        load_plots()  # what it does at its import is not the stage's
     try:
-        with audit_hook.watched(run, stage) as watch:
+        with audit_hook.watched(run, stage, notes.hear):
             metrics = _checked(stage(run))
             end()
     finally:
@@ -63,9 +83,7 @@ def _compute(run: Run, stage: registry.Stage, end: Callable[[], None]) -> Result
     module = stage.__module__
     if varying := registry.texts(getattr(sys.modules[module], "VARYING", None), f"VARYING of {module}"):
         environment["varying"] = list(varying)
-    if undeclared := watch.undeclared():
-        environment["undeclared"] = undeclared
-    return Result(metrics, run.params.record(), dict(run.links), environment, run.params.unread())
+    return Result(metrics, dict(run.links), environment)
 
 
 def _checked(returned: object) -> Metrics:

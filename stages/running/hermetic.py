@@ -1,6 +1,7 @@
 """What a stage may touch: its inputs, its folder, the code and the libraries; all else is noted or refused (R4, R6).
 
-Always refused: to open for writing what is there already in the run's folder or in its inputs. Recorded, or with
+Always refused: to open for writing a file of an input, or one that lay in the run's folder before the stage began. What
+the run has made itself is no result before it ends, and may be written again; not with `hermetic`. Recorded, or with
 `hermetic` refused: files read or written elsewhere, variables of the environment that the stage's module does not
 ask for (`ENVIRONMENT`), connections, programs started.
 
@@ -27,7 +28,6 @@ from repro.stages.run import Run
 from repro.stages.source import modules
 from repro.stages.source.registry import texts
 
-MOST = 20  # of a kind that are named; all are counted
 STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 LIBRARIES = tuple({sys.prefix, sys.base_prefix, *sysconfig.get_paths().values(), *modules.PACKAGES})
 SYSTEM = ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/lib64", "/opt", "/var/lib")
@@ -42,14 +42,18 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_TRUNC
 class Watch:
     """What one run was seen to do."""
 
-    def __init__(self, run: Run, module: str) -> None:
-        self.strict = run.hermetic
+    def __init__(self, run: Run, module: str, forks: Callable[[], None] = lambda: None) -> None:
+        """`forks` is called before each fork."""
+        self.strict, self.undeclared, self.forks = run.hermetic, run.undeclared, forks
         self.packages = {modules.OURS, modules.package_of(module)}
         self.asked_for = texts(getattr(sys.modules[module], "ENVIRONMENT", None), f"ENVIRONMENT of {module}")
-        self.protected = _roots([run.out, *run.inputs.values()])
+        self.out, self.links = _roots([run.out]), run.links
+        self.protected = (*self.out, *_roots([*run.inputs.values()]))
+        self._before = {str(path) for root in self.out for path in Path(root).rglob("*")}
         said = list(_texts(run.params.config.values()))
         named = [_declared_by(text) for text in said if text.startswith("/")]
         data = [] if "://" in run.data or not run.data else [Path(run.data)]
+        self.data_files, self.data, self.named = run.data_files, _roots(data), _roots(named)
         own = [run.checkpoints.folder] if run.checkpoints is not None else []
         self.declared = (*self.protected, *_roots([*own, *data, *named]))
         self.code = _roots([_folder_of(package) for package in self.packages])
@@ -57,15 +61,8 @@ class Watch:
         urls = [found for text in said if (found := URL.match(text))]
         self.may_connect = reads_a_service or any(url[1] not in WEB for url in urls)
         self._hosts = {url[2] for url in urls if url[1] in WEB}
+        self._data_seen: set[str] = set()
         self._made: set[str] = set()  # what this run created itself, wherever
-        self._noted: dict[str, dict[str, None]] = {}
-
-    def undeclared(self) -> dict[str, list[str]]:
-        """Kind -> what was seen of it, in order, without repetition; past a bound only how many more."""
-        return {
-            kind: [*list(things)[:MOST], *([f"and {len(things) - MOST} more"] if len(things) > MOST else [])]
-            for kind, things in sorted(self._noted.items())
-        }
 
     def opened(self, path: Any, mode: str | None, flags: int) -> None:
         if isinstance(path, int) or os.path.isdir(place := _place(path)):  # noqa: PTH112 - a folder has no content
@@ -73,6 +70,8 @@ class Watch:
         writes = bool(flags & WRITES)
         if writes:
             self._refuse_overwriting(place)
+        elif not _below(place, self.protected):
+            self._note_data(place)
         if not self._is_known(place):
             if writes and not os.path.lexists(place):
                 self._made.add(place)
@@ -91,6 +90,8 @@ class Watch:
             self._made.add(place)
 
     def connected(self, socket: Any, address: Any) -> None:
+        if isinstance(address, str | bytes):  # of this machine: a DataLoader's workers meet so
+            return
         if not self.may_connect and not self._is_declared(address):
             self._note("network", ":".join(map(str, address[:2])) if isinstance(address, tuple) else str(address))
 
@@ -112,9 +113,36 @@ class Watch:
         if not any(fnmatchcase(variable, pattern) for pattern in self.asked_for) and self._is_own_code(_is_frozen):
             self._note("environment", variable)
 
+    def _note_data(self, place: str) -> None:
+        """A file of the data, or one that the config names: its name relative to the data, where it lies there."""
+        if place in self._data_seen:
+            return
+        self._data_seen.add(place)
+        root = next((root for root in self.data if _below(place, (root,))), None)
+        if (root or _below(place, self.named)) and not _below(place, self.code) and not place.endswith(CODE):
+            with suppress(OSError):  # it is not there, which is what the stage will hear
+                self.data_files.note(os.path.relpath(place, root) if root else place, os.stat(place).st_size)  # noqa: PTH116
+
     def _refuse_overwriting(self, place: str) -> None:
-        if _below(place, self.protected) and os.path.lexists(place):
-            raise FileExistsError(f"{place}: exists already; a file of a run is written once")
+        if _below(place, self.protected) and os.path.lexists(place) and (why := self._why_not_again(place)):
+            raise FileExistsError(f"{place}: {why}")
+
+    def _why_not_again(self, place: str) -> str:
+        """Why a file that is there may not be written again; empty if it may."""
+        if place in self._before:
+            return "was there before the run, and stays as it is; take another name"
+        if not _below(place, self.out) or not _below(os.path.realpath(place), self.out) or self._is_passed_on(place):
+            return (
+                "belongs to the result of another run, and stays as it is; copy it under another name, and change that"
+            )
+        if self.strict:
+            return "exists already, and in a hermetic run each file is written once; take another name"
+        return ""
+
+    def _is_passed_on(self, place: str) -> bool:
+        """Whether a file of the run's folder is another's, too: by `run.link`, or a link of the stage's own."""
+        names = {os.path.relpath(place, root) for root in self.out if _below(place, (root,))}
+        return bool(names & self.links.keys()) or (os.path.isfile(place) and os.stat(place).st_nlink > 1)  # noqa: PTH113, PTH116
 
     def _is_known(self, place: str) -> bool:
         if _below(place, self.declared) or _below(place, LIBRARIES) or _below(place, self.code):
@@ -126,7 +154,7 @@ class Watch:
         return _below(place, SYSTEM) and not self._is_own_code()
 
     def _note(self, kind: str, what: str) -> None:
-        self._noted.setdefault(kind, {})[what] = None
+        self.undeclared.note(kind, what)
         if self.strict:
             raise StageError(f"not hermetic: {kind}: {what}; declare it in the config or the module, or do without")
 

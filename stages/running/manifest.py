@@ -31,8 +31,10 @@ def manifest(
     outputs: list[dict[str, Any]],
     result: Result,
     usage: Mapping[str, Any] | None = None,
+    code: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """The bytes of `repro-run.json`; `usage` is what a worker has measured, and differs from time to time."""
+    """The bytes of `repro-run.json`; `usage` is what a worker has measured, and differs from time to time; `code` where
+    the code lies, if it came from the store."""
     document = {
         "name": name,
         "config": config,
@@ -42,7 +44,8 @@ def manifest(
         "metrics": result.metrics,
         "params": result.params,
         "environment": result.environment,
-    } | ({"usage": dict(usage)} if usage else {})
+    }
+    document |= {key: dict(facts) for key, facts in (("usage", usage), ("code", code)) if facts}
     return (json.dumps(strict(document), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -60,6 +63,30 @@ def fingerprint_of_folder(folder: Path) -> str:
         return str(json.loads(mark.read_bytes())["fingerprint"])
     except (ValueError, KeyError, TypeError) as error:
         raise StageError(f"source {folder.name!r}: {mark} is broken; run its config again") from error
+
+
+def check_outputs(folder: Path) -> None:
+    """See that a complete run folder holds what its run has left: a stage that runs as root, or writes by way of C, is
+    held back by no mode. Only files that were written to after the manifest are read.
+
+    Raises:
+        StageError: a file is gone or has changed; it names it.
+    """
+    mark = own_file(folder, MANIFEST)
+    written = mark.stat().st_mtime_ns
+    for output in json.loads(mark.read_bytes())["outputs"]:
+        path = folder / output["path"]
+        try:
+            status = path.stat()
+        except OSError:
+            if "location" in output:  # of a folder that was fetched: what was passed on lies elsewhere
+                continue
+            raise StageError(f"{path} is gone; run the config of {folder.name} again, in a new folder") from None
+        is_old = status.st_mtime_ns <= written
+        if status.st_size != output["size"] or not (is_old or files.sha256(path) == output["sha256"]):
+            raise StageError(
+                f"{path} is not as its run left it; run the config of {folder.name} again, in a new folder"
+            )
 
 
 def fingerprint_of(config: Config, folders: dict[str, Path]) -> str:

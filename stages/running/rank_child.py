@@ -1,6 +1,6 @@
 """The process of one rank: it meets the others, computes, tells its parent what came of it, and waits for the end."""
 
-import ctypes
+import contextlib
 import json
 import os
 import signal
@@ -14,17 +14,16 @@ from typing import Any, NoReturn
 
 from repro.stages.errors import ReproError, Stopped, describe
 from repro.stages.run import Run
-from repro.stages.running import determinism
+from repro.stages.running import determinism, process_tree
 
 FOREVER = timedelta(days=365)  # a rank that has died is noticed otherwise, and one may have much to validate
-PR_SET_PDEATHSIG = 1  # Linux, prctl(2)
 
 
 def live(run: Run, meeting: Path, pipe: int, parent: int, compute: Callable[[Run], Any]) -> NoReturn:
     """Be one rank: compute, send one message of what came of it into the pipe, and wait for the end of all."""
     message: dict[str, Any] = {}
     try:
-        _die_with(parent)
+        process_tree.die_with(parent)
         if run.rank:  # a signal to all of them, from a terminal or a service manager, is rank 0's affair
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
@@ -37,10 +36,12 @@ def live(run: Run, meeting: Path, pipe: int, parent: int, compute: Callable[[Run
     except BaseException as error:
         message = {"error": describe(error)}
         if not isinstance(error, ReproError):
-            traceback.print_exc()
+            with contextlib.suppress(Exception):  # its log may be closed
+                traceback.print_exc()
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # the stage may have closed or replaced it
+                stream.flush()
         _send(pipe, message | {"at": time.monotonic()})
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
@@ -62,13 +63,6 @@ def _meet(run: Run, meeting: Path) -> None:
     distributed.init_process_group(
         "nccl" if card else "gloo", f"file://{meeting}", FOREVER, rank=run.rank, world_size=run.ranks
     )
-
-
-def _die_with(parent: int) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
-        os._exit(1)
 
 
 def _send(pipe: int, message: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import selectors
+import shutil
 import signal
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from typing import Any
 from repro.stages.errors import RankError, StageError, Stopped
 from repro.stages.run import Run
 from repro.stages.running import rank_child
+from repro.stages.running.warming import load_compiler
 
 PATIENCE = 1.0  # seconds after the first bad end in which others may tell theirs: what came first is the cause
 
@@ -83,17 +85,20 @@ def supervise(run: Run, size: int, compute: Callable[[Run], Any]) -> dict[str, A
     """
     beside = run.checkpoints.folder if run.checkpoints else Path(tempfile.gettempdir())
     beside.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".ranks-", dir=beside) as folder:
-        members: list[Member] = []
-        try:
-            for rank in range(size):
-                members.append(_fork(replace(run, rank=rank, ranks=size), Path(folder) / "meeting", members, compute))
-            with _passing_on(members[0]) as told_to_stop:
-                _follow(members)
-            return _verdict(members, told_to_stop)
-        finally:
-            for member in members:
-                member.end()
+    load_compiler()  # once, instead of in every rank
+    # No TemporaryDirectory: each rank would take it away at its own end, for it does what is to be done at an exit.
+    folder = Path(tempfile.mkdtemp(prefix=".ranks-", dir=beside))
+    members: list[Member] = []
+    try:
+        for rank in range(size):
+            members.append(_fork(replace(run, rank=rank, ranks=size), folder / "meeting", members, compute))
+        with _passing_on(members[0]) as told_to_stop:
+            _follow(members)
+        return _verdict(members, told_to_stop)
+    finally:
+        for member in members:
+            member.end()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fork(run: Run, meeting: Path, others: list[Member], compute: Callable[[Run], Any]) -> Member:

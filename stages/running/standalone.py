@@ -59,16 +59,21 @@ def run_alone(path: Path, options: Options, stage: str | None = None) -> Path:
 
 
 def start(path: Path, options: Options, stage: str | None = None) -> Path:
-    """`run_alone` as a command does it: in the environment that a run on the queue has.
-
-    Nothing of the user's shell is to change a byte, so the process begins again without it.
-    """
+    """`run_alone` as a command does it: in the environment that a run on the queue has."""
     config = _merged(path, options, stage)
-    granted = asked_for((*registry.environment(str(config["stage"])), "REPRO_DATA"), os.environ)
-    if config.get("gpus", 0):  # the cards that this process may see
-        granted |= asked_for(("CUDA_VISIBLE_DEVICES",), os.environ)
-    start_again_in(common_environment(os.environ) | granted)
+    start_again_for([config])
     return _run(path, config, options)
+
+
+def start_again_for(several: Sequence[configs.Config]) -> None:
+    """Begin this process again in the environment that runs of these configs have on the queue.
+
+    Nothing of the user's shell is to change a byte.
+    """
+    wanted = ["REPRO_DATA", *(name for config in several for name in registry.environment(str(config["stage"])))]
+    if any(config.get("gpus", 0) for config in several):  # the cards that this process may see
+        wanted.append("CUDA_VISIBLE_DEVICES")
+    start_again_in(common_environment(os.environ) | asked_for(wanted, os.environ))
 
 
 def _run(path: Path, config: configs.Config, options: Options) -> Path:
@@ -101,7 +106,11 @@ def _run_in(
         curve_file=folder.resolve() / CURVES,
     )
     code = provenance.snapshot(str(config["stage"]))
+    for place in inputs.values():
+        manifest.check_outputs(place)
     result = own_process.compute(run)
+    for place in inputs.values():
+        manifest.check_outputs(place)
     found = outputs.collect(run.out, run.inputs, result.links, (CONFIG, CURVES))
     if not (folder / CONFIG).exists():
         raise StageError(f"{folder}: the stage has removed the run's own {CONFIG}, and its outputs with it")

@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from repro.stages.errors import ReproError, Stopped
+from repro.stages.errors import ReproError, Stopped, refusal
 from repro.stages.plain import done, figures
 from repro.stages.run import Metrics
 from repro.stages.running.execution import Result
@@ -19,7 +19,9 @@ def exit_code(run: Callable[[], Path]) -> int:
         return _complain(str(error), error.exit_code)
     except Stopped as stopped:
         return _complain(f"{stopped}; the same command with --resume goes on", 1)
-    except Exception as error:  # the stage's own: its author needs the way to it, a user the last line
+    except Exception as error:  # nobody foresaw it: who mends it needs the way to it, a user the last line
+        if isinstance(error, OSError) and (told := refusal(error)):
+            return _complain(told, 1)
         traceback.print_exc()
         return _complain(f"{type(error).__name__}: {error}", 1)
     return 0

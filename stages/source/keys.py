@@ -115,10 +115,10 @@ def _declared_in(module: flow.Module) -> list[tuple[str, Any]]:
     """`DYNAMIC_KEYS`, as a literal or by `dict(...)`; a value that is no literal is a default that nobody can see."""
     match module.constants.get(DECLARED):
         case ast.Dict(keys=keys, values=values):
-            given = [(_literal(key), _literal(value)) for key, value in zip(keys, values, strict=True) if key]
+            given = [(literal(key), literal(value)) for key, value in zip(keys, values, strict=True) if key]
             return [(key, value) for key, value in given if isinstance(key, str)]
         case ast.Call(func=ast.Name(id="dict"), keywords=words):
-            return [(word.arg, _literal(word.value)) for word in words if word.arg]
+            return [(word.arg, literal(word.value)) for word in words if word.arg]
     return []
 
 
@@ -200,13 +200,26 @@ def _facts(source: Path, module: str, modified: int) -> tuple[list[tuple[str, An
 
 
 @lru_cache(maxsize=1000)
+def imported_at_once(source: Path, modified: int) -> frozenset[str]:
+    """The top modules that a file imports whatever happens: not within `try`, `if` or a function, and not its own."""
+    names = list[str]()
+    for node in modules.parsed(source).body:
+        match node:
+            case ast.Import(names=aliases):
+                names += [alias.name for alias in aliases]
+            case ast.ImportFrom(module=str(name), level=0):
+                names.append(name)
+    return frozenset(name.partition(".")[0] for name in names)
+
+
+@lru_cache(maxsize=1000)
 def _constants(source: Path, modified: int) -> dict[str, Any]:
     """The literals that stand at the top of a file, by name; read again once it was modified."""
     literals: dict[str, Any] = {}
     for node in modules.parsed(source).body:
         match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value) if (literal := _literal(value)) is not COMPUTED:
-                literals.setdefault(name, literal)
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if (found := literal(value)) is not COMPUTED:
+                literals.setdefault(name, found)
     return literals
 
 
@@ -221,7 +234,7 @@ def _imported(node: ast.Import | ast.ImportFrom, module: str) -> list[str]:
 def _read(node: ast.Call | ast.Subscript | ast.Compare) -> list[tuple[str, Any]]:
     match node:
         case ast.Call(func=ast.Attribute(value=on, attr="get"), args=[ast.Constant(value=str(key)), *rest]):
-            return [(key, _literal(rest[0]) if rest else None)] if _is_params(on) else []
+            return [(key, literal(rest[0]) if rest else None)] if _is_params(on) else []
         case ast.Subscript(value=on, slice=ast.Constant(value=str(key))) if _is_params(on):
             return [(key, REQUIRED)]
         case ast.Compare(left=ast.Constant(value=str(key)), comparators=[on]) if _is_params(on):
@@ -232,7 +245,7 @@ def _read(node: ast.Call | ast.Subscript | ast.Compare) -> list[tuple[str, Any]]
 def _declared(node: ast.Assign) -> list[tuple[str, Any]]:
     match node:
         case ast.Assign(targets=[ast.Name(id=name)], value=ast.Dict() as value) if name == DECLARED:
-            keys = _literal(value)
+            keys = literal(value)
             return list(keys.items()) if isinstance(keys, dict) else []
     return []
 
@@ -243,8 +256,9 @@ def _is_params(node: ast.expr) -> bool:
     )
 
 
-def _literal(node: ast.expr) -> Any:
+def literal(node: ast.expr) -> Any:
+    """The value of an expression that is one; COMPUTED if it is none."""
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError):
         return COMPUTED

@@ -77,6 +77,11 @@ def is_installed(place: str) -> bool:
     return f"{place}/".startswith(INSTALLED)
 
 
+def elsewhere() -> tuple[str, ...]:
+    """Where no module of a run comes from whose code came with it: what lies about its worker and is not installed."""
+    return tuple(place for place in project.elsewhere() if not is_installed(place))
+
+
 def names(file: Path) -> list[str]:
     """What the top level of a file defines, imports or assigns; `*` if it takes all of another module.
 
@@ -114,7 +119,7 @@ def _spec(module: str) -> ModuleSpec | None:
 def _top_spec(name: str) -> ModuleSpec | None:
     if not project.belongs_to_others(name):
         places = project.folders()
-        rest = [place for place in sys.path if place not in places]
+        rest = [place for place in sys.path if place not in (*places, *elsewhere())]
         if spec := PathFinder.find_spec(name, [*places, *rest]):
             return spec
     try:

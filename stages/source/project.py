@@ -7,8 +7,9 @@ Only the process of such a stage imports from them, and there they come before w
 import importlib
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from pathlib import Path
 USED = ("fsspec", "matplotlib", "numpy", "PIL", "safetensors", "threadpoolctl", "torch")
 
 _folders: tuple[str, ...] | None = None
+_within: ContextVar[tuple[str, ...] | None] = ContextVar("project", default=None)
 
 
 def folders() -> tuple[str, ...]:
-    """Those that `use` has set; else the current folder and what PYTHONPATH names, in their order."""
-    return here() if _folders is None else _folders
+    """Those of the block that this is in (`within`), or that `use` has set; else the current folder and what PYTHONPATH
+    names, in their order."""
+    return _within.get() or (here() if _folders is None else _folders)
 
 
 def here() -> tuple[str, ...]:
@@ -37,10 +40,28 @@ def current() -> str:
     return next(iter(folders()), "the current folder, which is gone")
 
 
+def elsewhere() -> tuple[str, ...]:
+    """The folders that would be the project where this process is, while another one is (`within`)."""
+    return tuple(place for place in here() if place not in folders()) if _within.get() else ()
+
+
 def use(places: Sequence[str]) -> None:
     """Let the project be these folders, wherever this process is."""
     global _folders  # noqa: PLW0603 - one process executes one project
     _folders = tuple(places)
+
+
+@contextmanager
+def within(places: Sequence[str]) -> Iterator[None]:
+    """Let the project be these folders in this thread until the end of the block; the same as before if there are none.
+
+    A worker reads the source of many projects; it imports none.
+    """
+    before = _within.set(tuple(places) or _within.get())
+    try:
+        yield
+    finally:
+        _within.reset(before)
 
 
 def enter() -> None:

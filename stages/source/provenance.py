@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import tokenize
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from repro.stages.source import keys, modules, project, registry
+from repro.stages.source.reach import own_files, reachable
 from repro.stages.source.remembered import Remembered
 
 REMEMBERED = 5  # seconds for which git's answer is good for the same code: a worker asks at every run
 PATIENCE = 10  # seconds for git
 LONGEST_DIFF = 1 << 20  # bytes
 DIRTY = "-dirty"
+OF_GIT = ("commit", "dirty", "untracked", "git")  # what a snapshot says of a tree
 BUILT_DIRTY = b"(not known: the image was built from a tree with changes that were not committed)\n"
 PACKAGES = ("torch", "numpy", "pillow", "safetensors", "matplotlib")
 
@@ -98,8 +100,10 @@ class Snapshot:
     diff: bytes
 
 
-def snapshot(stage: str) -> Snapshot:
+def snapshot(stage: str, submitted: Mapping[str, Any] | None = None) -> Snapshot:
     """Of the code of a stage, named as configs name it.
+
+    `submitted`: what its submit has kept of the code. Of code that it put into the store, it has asked git.
 
     An image of the product has its commit baked in (`REPRO_COMMIT`), as `git describe --always --exclude '*'
     --abbrev=40 --dirty` says it. That speaks for the built-in stages, and not for a user's own.
@@ -107,6 +111,8 @@ def snapshot(stage: str) -> Snapshot:
     module = registry.locate(stage).partition(":")[0]
     package = modules.package_of(module)
     facts: dict[str, Any] = {"code": digest(module)}
+    if submitted and "location" in submitted:
+        return Snapshot(facts | {key: submitted[key] for key in OF_GIT if key in submitted}, b"")
     if package == modules.OURS and (baked := os.environ.get("REPRO_COMMIT")):
         dirty = baked.endswith(DIRTY)
         return Snapshot(facts | {"commit": baked.removesuffix(DIRTY), "dirty": dirty}, BUILT_DIRTY if dirty else b"")
@@ -145,22 +151,18 @@ def _digest(key: Any) -> tuple[str, list[Path]]:
 _digests = Remembered(_digest)
 
 
-def reachable(module: str) -> Iterator[tuple[str, Path]]:
-    """Name and file of a module, and of all that it imports, and so on, of what is not installed. Of the product's own
-    modules only for a stage of the product: for others its version stands, and of installed ones their own package."""
-    ours = modules.package_of(module) == modules.OURS
-    waiting, seen = [module], set[str]()
-    while waiting:
-        name = waiting.pop()
-        if name in seen or project.is_of_python(name):
-            continue
-        seen.add(name)
-        if (modules.package_of(name) == modules.OURS) != ours or (file := modules.source(name)) is None:
-            continue
-        if ours or modules.package_of(name) == modules.package_of(module) or not modules.is_installed(str(file)):
-            yield name, file
-            waiting += keys.imports_of(name, file)
-            waiting += [name.rpartition(".")[0]] if "." in name else []  # its package's own file runs, too
+def libraries(module: str) -> list[str]:
+    """The top modules that are imported at once by a stage's module, and by what it reaches in the project, and are
+    neither the project's own nor Python's nor there wherever the product is."""
+    found = set[str]()
+    for _, file in own_files(module):
+        found |= keys.imported_at_once(file, file.stat().st_mtime_ns)
+    return sorted(top for top in found if not project.belongs_to_others(top) and not _is_own(top))
+
+
+def _is_own(top: str) -> bool:
+    place = modules.folder(top)
+    return place is not None and not modules.is_installed(str(place))
 
 
 @lru_cache(maxsize=1000)
@@ -185,14 +187,14 @@ def without_comments(source: bytes) -> bytes:
 @lru_cache(maxsize=8)
 def _tree(folder: Path, module: str, digest: str, moment: int) -> Snapshot:
     """What git knows of the tree of a folder, and of the files that a module there can reach."""
-    files = sorted(str(file) for _, file in reachable(module))
+    files = {str(file) for _, file in reachable(module)}
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return Snapshot({"git": "git did not answer"}, b"")
     if not commit:
         return Snapshot({}, b"")
     root = _git(folder, "rev-parse", "--show-toplevel") or str(folder)
-    inside = [file for file in files if file.startswith(f"{root}/")]
+    inside = sorted(place for place in {_place(file, root) for file in files} if place.startswith(f"{root}/"))
     tracked = _git(folder, "ls-files", "--full-name", "-z", "--", *inside) if inside else ""
     changes = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff", "--", ":/")
     if tracked is None or changes is None:
@@ -205,6 +207,12 @@ def _tree(folder: Path, module: str, digest: str, moment: int) -> Snapshot:
     if len(diff) > LONGEST_DIFF:
         diff = diff[:LONGEST_DIFF] + b"\n(cut here)"
     return Snapshot(facts, diff + b"\n" if diff else b"")
+
+
+def _place(file: str, root: str) -> str:
+    """Where git knows a file of its tree: not by a link to a folder above it. One that leads out keeps its name."""
+    real = os.path.realpath(file)
+    return real if real.startswith(f"{root}/") else file
 
 
 def _git(folder: Path, *words: str) -> str | None:

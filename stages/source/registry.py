@@ -18,8 +18,9 @@ from repro.stages.source.remembered import Remembered
 
 if TYPE_CHECKING:
     from repro.stages.run import Run
+    from repro.stages.source.flow import Reads
 
-Stage = Callable[["Run"], Mapping[str, int | float] | None]
+Stage = Callable[["Run"], Mapping[str, int | float | bool | str] | None]
 
 BUILT_IN = {
     name: f"repro.stages.{name}:{name}"
@@ -27,6 +28,8 @@ BUILT_IN = {
 }
 Known = tuple[dict[str, object], dict[str, tuple[Any, ...]]]  # key -> default; key -> the values that it may have
 SET_UP = f"{modules.OURS}.running.determinism"  # reads keys before any stage is called
+SCRIPT, AS_SCRIPT = "script:", "(script)"  # `"stage": "script:train.py"`, and the function that stands for it
+RUNNER = f"{modules.OURS}.running.scripts"
 OWN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
 
@@ -56,6 +59,8 @@ def locate(name: str, where: str = "config") -> str:
 
 def _checked(name: str, where: str) -> str:
     """A `module:function` that stands in a config, if there is such a function."""
+    if name.startswith(SCRIPT):
+        return f"{_script(name, where)}:{AS_SCRIPT}"
     if not OWN.fullmatch(name):
         raise ConfigError(f'{where}: "stage": expected a name or module:function, got: {json.dumps(name)}')
     module, _, function = name.partition(":")
@@ -76,6 +81,22 @@ def _checked(name: str, where: str) -> str:
     return name
 
 
+def _script(name: str, where: str) -> str:
+    """The module that a script is, if there is one."""
+    from repro.stages.source import scripts
+
+    module = scripts.module_of(name, where)
+    if why := modules.passed_over(module):
+        raise ConfigError(f'{where}: stage "{name}": {why}')
+    file = modules.source(module)
+    if file is None or modules.is_installed(str(file)):
+        raise ConfigError(
+            f'{where}: stage "{name}": no {module}.py in {project.current()} or on PYTHONPATH; submit in the folder '
+            "where it lies, or set PYTHONPATH"
+        )
+    return module
+
+
 def package(name: str) -> str:
     """The package whose code a stage's belongs to (`modules.package_of`)."""
     return modules.package_of(locate(name).partition(":")[0])
@@ -87,26 +108,38 @@ def load(name: str) -> Stage:
     if name not in BUILT_IN:
         compiling.compile_own_code()
         project.enter()
+    if function == AS_SCRIPT:
+        script: Stage = importlib.import_module(RUNNER).stage_of(name)
+        return script
     stage: Stage = getattr(importlib.import_module(module), function)
     return stage
 
 
 @lru_cache(maxsize=100)
-def _keys(place: str, moment: int) -> Known:
-    return _keys_now((place, project.folders()))
+def _keys(place: str, folders: tuple[str, ...], moment: int) -> Known:
+    return _keys_now((place, folders))
 
 
 def _read_keys(key: Any) -> tuple[Known, list[Path]]:
-    from repro.stages.source.keys import code_of, followed, known_keys, known_of
+    from repro.stages.source.keys import code_of, known_keys, known_of
+    from repro.stages.source.reach import reachable
 
     module, function = key[0].split(":")
-    reads = followed(module, function)
+    reads = _reads(module, function)
     known = known_keys(SET_UP) | _of_ranks(module) | known_of(reads.keys)
     files = [file for name in (SET_UP, module) for _, file in code_of(name)]
+    files += [file for _, file in reachable(module)] if function == AS_SCRIPT else []
     return (known, reads.choices), files
 
 
 _keys_now = Remembered(_read_keys)
+
+
+def _reads(module: str, function: str) -> "Reads":
+    from repro.stages.source import scripts
+    from repro.stages.source.keys import followed
+
+    return scripts.reads(module) if function == AS_SCRIPT else followed(module, function)
 
 
 def _of_ranks(module: str) -> dict[str, object]:
@@ -119,7 +152,7 @@ def _of_ranks(module: str) -> dict[str, object]:
 def keys(name: str, where: str = "config") -> dict[str, object]:
     """Key -> default of every config key that a stage's code, or the set-up of determinism, reads."""
     # For a second: one submit asks a thousand times; a notebook lives on while somebody edits.
-    return _keys(locate(name, where), int(time.monotonic()))[0]
+    return _keys(locate(name, where), project.folders(), int(time.monotonic()))[0]
 
 
 def check(config: Mapping[str, Any], where: str, allowed: Sequence[str] = (), now: bool = False) -> None:
@@ -135,7 +168,8 @@ def check(config: Mapping[str, Any], where: str, allowed: Sequence[str] = (), no
     from repro.stages.source.keys import check_keys
 
     place = locate(str(config["stage"]), where)
-    known, choices = _keys_now((place, project.folders())) if now else _keys(place, int(time.monotonic()))
+    folders = project.folders()
+    known, choices = _keys_now((place, folders)) if now else _keys(place, folders, int(time.monotonic()))
     check_keys(dict(config), known, where, allowed)
     for key, values in choices.items():
         if key in config and config[key] not in values:
@@ -145,13 +179,43 @@ def check(config: Mapping[str, Any], where: str, allowed: Sequence[str] = (), no
 
 def defaults(name: str) -> dict[str, list[object]]:
     """Key -> every default with which today's code of a stage reads it; `params.REQUIRED` and `COMPUTED` among them."""
-    from repro.stages.source.keys import all_reads, followed
+    from repro.stages.source.keys import all_reads
 
     defaults = dict(all_reads(SET_UP))
     module, function = locate(name).split(":")
-    for key, more in followed(module, function).keys.items():
+    for key, more in _reads(module, function).keys.items():
         defaults[key] = [*defaults.get(key, []), *more]
     return defaults | {key: [default] for key, default in _of_ranks(module).items()}
+
+
+def first_keys(name: str) -> tuple[dict[str, Any], list[str]]:
+    """For a first config: the keys that a stage itself reads, with the defaults that its source shows; and those that
+    it needs and has no default of."""
+    from repro.stages.source.flow import COMPUTED, REQUIRED
+
+    module, function = locate(name).split(":")
+    shown, needed = dict[str, Any](), list[str]()
+    for key, given in _reads(module, function).keys.items():
+        default = next((one for one in given if one not in (REQUIRED, COMPUTED)), None)
+        if isinstance(default, bool | int | float | str):
+            shown[key] = default
+        elif isinstance(default, list | tuple) and all(isinstance(one, bool | int | float | str) for one in default):
+            shown[key] = list(default)
+        elif any(one is REQUIRED for one in given):
+            needed.append(key)
+    return shown, needed
+
+
+def double_defaults(name: str) -> dict[str, list[object]]:
+    """The keys that a stage's code reads with two literal defaults, and which: a run that reads both fails."""
+    from repro.stages.source.flow import COMPUTED, REQUIRED
+
+    found = {}
+    for key, given in defaults(name).items() if not name.startswith(SCRIPT) else ():
+        literals = {(type(one), repr(one)): one for one in given if one not in (REQUIRED, COMPUTED)}
+        if len(literals) > 1:
+            found[key] = list(literals.values())
+    return found
 
 
 def environment(name: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from tests.chaos.history import Final, History, holder, token
 STATES = {"waiting", "pending", "running", "done", "failed", "cancelled"}
 SETTLED = STATES - {"running", "waiting"}
 RETRIABLE = {"failed", "cancelled"}
+LACKS = " lacks key "  # why a worker whose code is older leaves a run
 GRACE = 12.0  # seconds beyond lease + 2 s that a machine busy with other work may take
 OWN = ("repro-config.json", "repro-log.txt", "repro-run.json")  # in every complete folder, besides the outputs
 
@@ -48,7 +49,8 @@ def check_claims(history: History) -> list[str]:
             found.append(f"{name}: attempt {run['attempts']} of at most {run['max_attempts']}")
     for event, before in history.steps():
         run = event.run or before
-        handed_back = run.get("history", [{}])[-1].get("why") == "handed back" or before.get("state") in RETRIABLE
+        why = run.get("history", [{}])[-1].get("why") or ""
+        handed_back = why == "handed back" or LACKS in why or before.get("state") in RETRIABLE
         if not handed_back and run.get("attempts", 0) < before.get("attempts", 0):
             found.append(f"{event.name}: lost count of its attempts, {before['attempts']} -> {run.get('attempts')}")
     return found
@@ -108,7 +110,7 @@ def check_takeovers(history: History) -> list[str]:
     ]
     for start, end, taken, worker, name, of in _tenures(history):
         if taken and not _may_be_late(history, worker, end):
-            found.append(f"{name}: {of} was taken from {worker}, which was alive")
+            found.append(f"{name}: {of} was taken from {worker}, which was alive" + _told(history, worker, of, end))
         for since, until in _silences(history, worker):
             lost = max(start, since)
             late = lost + history.lease + 2 + GRACE
@@ -165,13 +167,22 @@ def _may_be_late(history, worker, at):
     return at - free < history.lease * 2 / 3
 
 
-def check_leftovers(after: Final) -> list[str]:
-    """After gc nothing unreferenced is left: each folder is named by a document or by another folder's manifest.
+def _told(history, worker, of, at):
+    """What led to a takeover: the seconds before it at which the run was heard of, and at which something was amiss."""
+    heard = [round(at - event.at, 1) for event, _ in history.steps() if token(event.run) == of]
+    near = [trouble for trouble in history.troubles if trouble.end > at - 30]
+    amiss = [(round(at - trouble.start, 1), round(at - trouble.end, 1), trouble.what, trouble.jump) for trouble in near]
+    return f"; heard of {heard[-5:]} s before; amiss: {amiss}; silent: {_silences(history, worker)}"
+
+
+def check_leftovers(after: Final, neighbour: Final | None = None) -> list[str]:
+    """After gc nothing unreferenced is left: each folder is named by a document, of the queue or of its neighbour, or
+    by another folder's manifest.
 
     Nor is an upload that nobody will end: no worker runs any more.
     """
     named = set()
-    for run in after.runs.values():
+    for run in (*after.runs.values(), *(neighbour.runs.values() if neighbour else ())):
         outputs = [output["location"] for output in run.get("outputs", ()) if "location" in output]
         named |= {run.get("location"), (run.get("error") or {}).get("log"), *outputs}
         if token(run):
@@ -208,8 +219,32 @@ def _bytes(final, run):
     return {path: final.objects.get(final.path_of(url or f"{run['location']}/{path}")) for path, url in urls.items()}
 
 
-def check(history: History, final: Final, after: Final, calm: Final) -> dict[str, list[str]]:
-    """Point -> its violations; `after` is the state after gc."""
+def check_written(history: History, final: Final) -> list[str]:
+    """What the stage wrote is what the store has, byte for byte and name for name: by the word of the stage itself."""
+    found = []
+    for name, run in final.runs.items():
+        if run["state"] != "done":
+            continue
+        told = history.witnessed.get(final.path_of(run["location"]))
+        if told is None:
+            found.append(f"{name}: its stage has told nobody what it wrote")
+            continue
+        stored = {path: digest for path, digest in _bytes(final, run).items() if path != "repro-config.json"}
+        found += [f"{name}: {path} is {stored.get(path, 'not there')}, the stage wrote {told.get(path, 'no such file')}"
+                  for path in sorted(told.keys() | stored.keys()) if told.get(path) != stored.get(path)]  # fmt: skip
+    return found
+
+
+def check_neighbour(before: Final, after: Final, calm: Final) -> list[str]:
+    """Another queue in the same store has all that it had, and rightly; `after`: when both have collected."""
+    undone = [f"{name}: is {run['state']}" for name, run in before.runs.items() if run["state"] != "done"]
+    return undone + check_folders(before) + check_folders(after) + check_bytes(after, calm)
+
+
+def check(
+    history: History, final: Final, after: Final, calm: Final, neighbour: Final | None = None
+) -> dict[str, list[str]]:
+    """Point -> its violations; `after` is the state after gc, `neighbour` how another queue of the store stands."""
     return {
         "runs": check_runs(history, final),
         "claims": check_claims(history),
@@ -217,6 +252,7 @@ def check(history: History, final: Final, after: Final, calm: Final) -> dict[str
         "folders": check_folders(final) + check_folders(after),
         "write-once": check_write_once(history, final),
         "takeovers": check_takeovers(history),
-        "leftovers": check_leftovers(after),
+        "leftovers": check_leftovers(after, neighbour),
         "bytes": check_bytes(final, calm),
+        "written": check_written(history, final),
     }

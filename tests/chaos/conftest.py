@@ -11,6 +11,14 @@ __all__ = ["bench", "fork_server", "toy_path"]
 STORMS, LINES = pytest.StashKey[list[figures.Figures]](), pytest.StashKey[list[str]]()
 
 
+@pytest.fixture
+def witness(tmp_path, monkeypatch):
+    """Stages tell what they write, for whoever asks in `tmp_path / "witness"`; the patch of the environment."""
+    (tmp_path / "witness").mkdir()
+    monkeypatch.setenv("ASKED_WITNESS", str(tmp_path / "witness"))
+    return monkeypatch
+
+
 @pytest.fixture(scope="session")
 def wrong_clocks():
     """That programs can be given one."""

@@ -134,10 +134,12 @@ def store_refuses_connections(storm):
 
 
 def workers_die_during_an_upload(storm):
-    """All of them, as in a power cut; the parts of a large object that were sent stay."""
+    """All of them, as in a power cut, the other queue's, too: any of them may be the one that uploads. The parts of
+    a large object that were sent stay.
+    """
     rule = storm.store.proxy.next("stall", method="PUT", contains="partNumber=", seconds=STALL)
     wait_until(lambda: not rule.times, "no large object is uploaded")
-    for seat in storm.fleet.seats:
+    for seat in (*storm.fleet.seats, *storm.neighbour.fleet.seats):
         seat.kill()
 
 

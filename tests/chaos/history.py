@@ -3,7 +3,9 @@
 All times are this process's monotonic clock, for the servers' clocks may be wrong, and jump.
 """
 
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 Document = dict[str, Any]
@@ -59,6 +61,11 @@ class History:
     written: list[Written] = field(default_factory=list)
     lives: list[Life] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
+    witnessed: dict[str, dict[str, str]] = field(default_factory=dict)  # attempt's folder -> path -> SHA-256
+
+    def hear_witnesses(self, folder: Path) -> None:
+        """What stages have told of what they wrote, into a folder of their own (`toy._bear_witness`)."""
+        self.witnessed = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
 
     def steps(self) -> list[tuple[Event, Document]]:
         """Each event with the run's document as it stood before; empty for one that was not there."""

@@ -16,15 +16,17 @@ from contextlib import ExitStack
 
 from repro.scheduler.server.connection import connect
 from repro.scheduler.settings import Settings
-from tests.chaos import chains, clock, objects
+from tests import toy
+from tests.chaos import chains, checker, clock, objects, tracebacks
 from tests.chaos.faults import FAULTS, LAST, wait_until
 from tests.chaos.fleet import ROOT, Fleet
+from tests.chaos.neighbour import Neighbour
 from tests.chaos.recorder import Recorder
 from tests.chaos.servers import ReplicaSet
 from tests.disk import small_disk
 from tests.worker.steps import STEPS
 
-LEASE = 6.0
+LEASE = 9.0
 SKEW = 90.0  # seconds by which two clocks are wrong
 
 
@@ -65,9 +67,22 @@ class Storm:
         self.history = self.recorder.history
         self.db = connect(Settings.read(self.environment))
         stack.callback(self.db.client.close)
-        seats = [{}, {"REPRO_HOME": str(self.home.folder / "home")}, clock.environment(SKEW)]
+        self.environment["ASKED_WITNESS"] = str(self.folder / "witness")
+        (self.folder / "witness").mkdir()
+        self.neighbour = stack.enter_context(Neighbour(self.environment, self.folder / "neighbour", LEASE))
+        older = {"PYTHONPATH": str(self._older_code())}
+        seats = [{}, {"REPRO_HOME": str(self.home.folder / "home")}, clock.environment(SKEW), older]
         self.fleet = Fleet(self.history, [self.environment | seat for seat in seats], self.log)
         stack.callback(self.fleet.kill)
+
+    def _older_code(self):
+        """The stages as they were before `slow` knew the key "bytes": its worker is to leave such runs to others."""
+        toy.install(self.folder / "older")
+        code = self.folder / "older" / "toy.py"
+        text = code.read_text()
+        assert 'run.params.get("bytes", 20_000)' in text
+        code.write_text(text.replace('run.params.get("bytes", 20_000)', "20_000"))
+        return code.parent
 
     def _plan_kills(self):
         """One run for every labelled step, in which its worker is killed there."""
@@ -81,6 +96,7 @@ class Storm:
         self.configs.mkdir()
         submitter = chains.Submitter(self.db, self.configs, self.history, self.chains)
         submitter.start()
+        self.neighbour.submit()
         ended, faults = 0, (*FAULTS, *self.store.faults)
         for fault in (*self.chance.sample(faults, len(faults)), LAST):
             ended = self._wait_until_done(ended + self.chance.randrange(1 + 6 * self.chains // len(faults)))
@@ -94,24 +110,33 @@ class Storm:
                 strike.rename(strike.with_name(f"{strike.name.partition('@')[0]}@a{submitter.chains}"))
                 submitter.submit_next()
             self._wait_until_done(3 * submitter.chains)
+        wait_until(self.neighbour.is_done, "the other queue is not done")
         self.struck["kill at a step"] = len(STEPS)
         self.chains = submitter.chains
 
     def _wait_until_done(self, goal):
-        """Until so many runs are done; returns how many there are."""
-        wait_until(lambda: self._done() >= goal, f"less than {goal} runs are done")
-        return self._done()
+        """Until so many runs are done, however long it takes, as long as there are ever more; returns how many."""
+        while (done := self._done()) < goal:
+            wait_until(lambda before=done: self._done() > before, f"it stays at {done} of {goal} runs that are done")
+        return done
 
     def _done(self):
         return len({event.name for event in self.history.events if event.run and event.run["state"] == "done"})
 
+    def left_by_older_code(self):
+        """The runs that the worker with older code has handed back."""
+        found = (entry for e in self.history.events for entry in (e.run or {}).get("history", ()))
+        return [entry for entry in found if checker.LACKS in (entry.get("why") or "")]
+
     def calm(self):
         """End the workers and the recording; returns how everything stands, before `gc` and after it."""
-        codes, text = self.fleet.end(), self.log.read_text()
+        codes, text = self.fleet.end() + self.neighbour.fleet.end(), self.log.read_text()
         assert set(codes) <= {0, -signal.SIGTERM}, text[-3000:]  # -SIGTERM: it had only just been started
-        assert "Traceback" not in text, text[text.index("Traceback") :][:3000]
+        assert not (told := tracebacks.ours(text)), told[0][:3000]
         self.recorder.close()
+        self.history.hear_witnesses(self.folder / "witness")
         before = objects.final(self.db, self.store.objects)
         command = [sys.executable, "-m", "repro", "gc", "--delete", "--older-than", "0"]
-        subprocess.run(command, env=self.environment, cwd=ROOT, check=True, capture_output=True, timeout=120)
+        for environment in (self.environment, self.neighbour.environment):
+            subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True, timeout=120)
         return before, objects.final(self.db, self.store.objects)

@@ -32,14 +32,18 @@ def store(request, seed, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("wrong_clocks")
 @pytest.mark.parametrize("seed", os.environ.get("SEEDS", "1 2").split())
 def test_no_run_is_lost_doubled_or_changed(calm, toy_path, tmp_path, seed, store, keep_figures):
     with Storm(tmp_path, toy_path, seed, store, CHAINS) as storm:
         storm.rage()
         before, after = storm.calm()
-        violations = checker.check(storm.history, before, after, calm.final(storm.chains))
+        neighbour = [storm.neighbour.final(found) for found in (before, after)]
+        undisturbed = calm.final(storm.chains)
+        violations = checker.check(storm.history, before, after, undisturbed, neighbour[1])
+        violations["neighbour"] = checker.check_neighbour(*neighbour, undisturbed)
+    assert storm.left_by_older_code(), "the older worker has met no run whose key it does not know"
     keep_figures(figures.of(seed, storm, before, violations))
     told = [f"{point}: {violation}" for point, found in violations.items() for violation in found]
     assert not told, "\n".join(told)

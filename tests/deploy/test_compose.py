@@ -232,6 +232,32 @@ def test_the_demo_ends_with_0(stack):
     assert {"predict", "export"} <= set(stack.repro("status", "--state", "done").replace(",", " ").split())
 
 
+def test_a_stage_of_ones_own_needs_no_image_of_its_own(stack):
+    """The example of `docs/`, submitted from a folder that only the one container sees."""
+    own = stack.project / "own"
+    own.mkdir()
+    for file in (ROOT / "docs/examples/texts").glob("*.*"):
+        shutil.copy(file, own)
+    texts = "import shutil, sysconfig; library = sysconfig.get_path('stdlib')\n"
+    texts += "for name in ('asyncio', 'email', 'unittest', 'multiprocessing'):\n"
+    texts += "    shutil.copytree(f'{library}/{name}', f'/data/{name}')"
+    into = ("--user", "0", "--entrypoint", "python", "--volume", "repro_data:/data")
+    stack.engine.docker("run", "--rm", *into, "repro-queue:cpu", "-c", texts)
+    words = ("submit", "configs/model.json", "--name", "classifier")
+    # Not by --volume: of two volumes for one place docker-compose 1.29 takes now the one, now the other.
+    stack.compose("run", "--rm", *words, REPRO_CONFIGS_DIR=str(own))
+    shutil.rmtree(own)
+    stack.repro("wait", "classifier", timeout=240)
+    with stack.database().client as client:
+        run = client.repro.runs.find_one({"_id": "classifier"})
+    assert run["metrics"]["accuracy"] > 1.4 * run["metrics"]["chance"]
+    assert run["code"]["location"].startswith("s3://repro/runs/code/")
+    stack.repro("code", "classifier")
+    assert (stack.project / "classifier-code/0/classify.py").read_text() == (
+        ROOT / "docs/examples/texts/classify.py"
+    ).read_text()
+
+
 def test_a_lost_mongodb_is_rebuilt_from_the_store(stack, undisturbed):
     stack.compose("down")
     stack.engine.docker("volume", "rm", "repro_mongo")

@@ -6,6 +6,7 @@ import pty
 import struct
 import subprocess
 import termios
+from difflib import ndiff
 from pathlib import Path
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -38,4 +39,5 @@ def golden(name, text):
     if os.environ.get("REPRO_GOLDEN") == "write":
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    assert text == path.read_text()
+    expected = path.read_text()
+    assert text == expected, "".join(ndiff(expected.splitlines(keepends=True), text.splitlines(keepends=True)))

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from tests import toy
+from tests.disk import small_disk
 
 
 @pytest.fixture
@@ -160,6 +161,31 @@ def test_a_bad_name_a_missing_file_and_a_taken_name_are_refused(repro, folder):
     refused(repro("submit", "a.json"), 2, 'text: "abc" -> "changed"')
     refused(repro("show", "nothing"), 2, "no such run: nothing")
     refused(repro("status", "--state", "runing"), 2, "runing")
+
+
+def test_an_argument_that_is_no_text_is_refused(repro):
+    for words in (["submit", "m\udcff.json"], ["show", "m\udcff"], ["status", "--tag", "\udcff"]):
+        refused(repro(*words), 2, "is no UTF-8 text")
+
+
+def test_an_endpoint_without_a_scheme_is_told(repro):
+    environment = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": "localhost:9000"}
+    refused(
+        repro("worker", "--burst", "--gpus", "none", REPRO_STORE="s3://bucket/x", **environment),
+        *(2, "Invalid endpoint: localhost:9000", "AWS_ENDPOINT_URL is written http://HOST:PORT"),
+    )
+
+
+def test_a_full_disk_is_told_with_its_place(repro, folder):
+    (folder / "toy/big.py").write_text("def write(run):\n    run.open('x', 'xb').write(bytes(4 << 20))\n")
+    (folder / "big.json").write_text('{"stage": "big:write"}')
+    with small_disk(folder / "small", 1) as disk:
+        done = repro("run", "big.json", "--root", str(disk.folder / "runs"))
+        assert done.returncode == 1
+        assert f"No space left on device; the disk of {disk.folder}/runs/big is full" in done.stderr.splitlines()[-1]
+        disk.fill()
+        refused(repro("run", "big.json", "--root", str(disk.folder / "more")), 2, f"{disk.folder}/more", "No space")
+        refused(repro("status", REPRO_HOME=str(disk.folder / "home"), REPRO_MONGO_URL=""), 3, "No space", "home")
 
 
 def test_an_unreachable_mongodb_is_told_in_seconds(repro):

@@ -121,6 +121,14 @@ def test_keys_are_known_from_the_file_and_from_what_lies_beside_it(place):
     assert place.run("aa")["params"]["text"] == {"value": "hello", "default": True}
 
 
+def test_two_defaults_of_one_key_are_told_at_submit(place):
+    code = "def write(run):\n    if run.params.get('big', False):\n        run.params.get('width', 8)\n"
+    place.write("texts.py", code + "    else:\n        run.params.get('width', 4)\n")
+    assert '"width" with two defaults, 8 and 4: a run' in place.well("repro-submit", "a.json").stderr
+    place.write("texts.py", STAGE)
+    assert "two defaults" not in place.well("repro-submit", "a.json", "--set", "mark=?").stderr
+
+
 @pytest.mark.parametrize(
     ("stage", "told"),
     [
@@ -145,7 +153,7 @@ def test_a_stage_that_is_not_there_is_one_line_at_submit(place, stage, told):
 
 
 def test_a_worker_that_does_not_have_it_leaves_it_to_one_that_has(place, tmp_path):
-    place.well("repro-submit", "a.json")
+    place.well("repro-submit", "a.json", "--here")
     (tmp_path / "elsewhere").mkdir()
     place.folder = tmp_path / "elsewhere"
     place.work()
@@ -167,7 +175,7 @@ def test_a_worker_that_goes_on_computes_with_the_code_as_it_is_now(place):
             ("c", "texts.py", "HELLO", "howdy"),
         ):
             place.write(f"{name}.json", {"stage": "texts:write", "threads": ord(name) - ord("a") + 1})
-            place.well("repro-submit", f"{name}.json")
+            place.well("repro-submit", f"{name}.json", "--here")
             wait_for(lambda: place.run(name)["state"] in ("done", "failed"))  # noqa: B023
             place.write(file, (place.folder / file).read_text().replace(old, new))
         assert [place.text(name) for name in "abc"] == ["hello!", "HELLO!", "HELLO?"]
@@ -175,6 +183,45 @@ def test_a_worker_that_goes_on_computes_with_the_code_as_it_is_now(place):
         worker.terminate()
         worker.wait(300)
     assert not list(place.folder.glob("**/__pycache__"))
+
+
+def test_again_of_a_name_that_is_there_says_what_to_do(place):
+    place.well("repro-submit", "a.json")
+    place.work()
+    refused = place("repro-submit", "a.json", "--again")
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+    assert "a is done already, and a name is one run for ever; compute it under another one: --name" in refused.stderr
+    place.well("repro-submit", "a.json", "--again", "--name", "b")
+    assert place.run("b")["state"] == "pending"
+
+
+HANGS = """
+import time
+from pathlib import Path
+
+def stage(run):
+    first = Path(run.params["hold"])
+    if first.exists():
+        first.unlink()
+        time.sleep(600)
+    return {"ok": True}
+"""
+
+
+def test_a_burst_right_after_a_worker_was_killed_takes_up_what_it_had(place, tmp_path):
+    (tmp_path / "hold").touch()
+    place.write("hangs.py", HANGS)
+    place.write("h.json", {"stage": "hangs:stage", "hold": str(tmp_path / "hold")})
+    place.well("repro-submit", "h.json")
+    command = ["repro-worker", "--gpus", "none", "--lease", "8"]
+    worker = subprocess.Popen(command, env=place.environment, cwd=place.folder, stderr=subprocess.DEVNULL)
+    wait_for(lambda: not (tmp_path / "hold").exists())
+    worker.kill()
+    worker.wait()
+    told = place.work().stderr
+    assert place.run("h")["state"] == "done", told
+    assert "h: its worker" in told
+    assert "is gone; waiting for its lease to end" in told
 
 
 def git(folder, *words):
@@ -188,7 +235,7 @@ def test_the_commit_is_that_of_the_users_own_repository(place):
     git(place.folder, "add", ".")
     git(place.folder, "commit", "-q", "-m", "mine")
     place.write("helper.py", HELPER.replace("!", "?"))
-    submitted = place.well("repro-submit", "a.json")
+    submitted = place.well("repro-submit", "a.json", "--here")
     assert "note: texts has changes that are not committed" in submitted.stderr
     place.work()
     environment = place.run("a")["environment"]

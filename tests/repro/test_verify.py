@@ -1,8 +1,10 @@
 """`repro verify`, as a user calls it."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -90,6 +92,20 @@ def test_todays_code_gives_the_same_bytes_and_the_original_stays_as_it_is(repro,
     assert (rerun["state"], rerun["priority"]) == ("verified", -1000)
     assert "1 verified" in repro("status").stderr
     assert repro("verify", "--collect").stderr == "0 verified, 0 worse than asked for\n"
+
+
+def test_the_stored_bytes_are_read_if_asked_for(repro, verified, done, database):
+    assert verified("model", "--check").stdout.startswith("model: identical")
+    stored = Path(done["location"].removeprefix("file://")) / "text.txt"
+    before = stored.stat()
+    stored.chmod(0o644)
+    stored.write_text("jello")
+    os.utime(stored, ns=(before.st_atime_ns, before.st_mtime_ns))  # as a disk that rots
+    told = repro("verify", "model", "--check")
+    assert told.returncode == 1
+    assert told.stderr.startswith("model: a file has changed in the store: ")
+    assert "1 verified, 1 worse than asked for" in told.stderr
+    assert database.runs.find_one({"_id": "model.verify"})["state"] == "verified"  # no rerun was made of it
 
 
 def test_a_changed_default_is_caught(verified, done, tmp_path, database):

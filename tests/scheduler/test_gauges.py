@@ -6,6 +6,7 @@ from repro.scheduler import runs
 from repro.scheduler.queue import gauges as module
 from repro.scheduler.queue import workers
 from repro.scheduler.queue.gauges import OTHERS, figures
+from repro.scheduler.runs import demands
 
 
 def submit(db, *names, gpus=0, stage="train", **options):
@@ -31,13 +32,19 @@ def test_what_is_pending_by_stage_and_gpus(queue):
     submit(queue, "c", stage="evaluate")
     submit(queue, "d", gpus=2)
     submit(queue, "e", held=True)
+    submit(queue, "f", **demands.fields("site=a", held=False))
     runs.claim(queue, "w", [0], 30)
     workers.announce(queue, "w", ["GPU-1", "GPU-2"], 3)
     found = figures(queue)
-    assert found.states["pending"] == 4
+    assert found.states["pending"] == 5
     assert found.states["running"] == 1
-    assert found.pending == {("train", 0): 1, ("evaluate", 0): 1, ("train", 2): 1}
-    assert set(found.oldest) == {0, 2}
+    assert found.pending == {
+        ("train", 0, ""): 1,
+        ("evaluate", 0, ""): 1,
+        ("train", 2, ""): 1,
+        ("train", 0, "site=a"): 1,
+    }
+    assert set(found.oldest) == {(0, ""), (2, ""), (0, "site=a")}
     assert all(0 <= seconds < 60 for seconds in found.oldest.values())
     assert (found.workers, found.cards, found.places) == (1, 2, 3)
 
@@ -46,7 +53,7 @@ def test_beyond_a_bound_the_stage_is_not_looked_up(queue, monkeypatch):
     monkeypatch.setattr(module, "FIRST", 3)
     submit(queue, *(f"a{n}" for n in range(5)))
     found = figures(queue).pending
-    assert found == {("train", 0): 3, (OTHERS, 0): 2}
+    assert found == {("train", 0, ""): 3, (OTHERS, 0, ""): 2}
 
 
 def test_failures_by_cause(queue):
@@ -60,7 +67,7 @@ def test_failures_by_cause(queue):
 
 def test_counting_the_pending_reads_no_document(queue):
     submit(queue, *(f"a{n}" for n in range(50)))
-    pipeline = module.by_gpus({"state": "pending", "held": False})
+    pipeline = module.by_need({"state": "pending", "held": {"$ne": True}})
     asked = {"aggregate": "runs", "pipeline": pipeline, "cursor": {}}
     told = queue.command("explain", asked, verbosity="executionStats")
     stats = told.get("executionStats") or told["stages"][0]["$cursor"]["executionStats"]

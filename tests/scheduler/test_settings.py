@@ -54,6 +54,12 @@ def test_a_home_elsewhere_is_refused():
         Settings.read({"REPRO_HOME": "s3://bucket/home"})
 
 
+@pytest.mark.parametrize("name", ["HOME", "STORE", "DATA", "MONGO_URL"])
+def test_what_is_no_text_is_refused(name):
+    with pytest.raises(ReproError, match=f"REPRO_{name}: .* is no UTF-8 text"):
+        Settings.read({f"REPRO_{name}": "/tmp/h\udcff"})
+
+
 def test_a_current_folder_that_is_gone_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")

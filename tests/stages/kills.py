@@ -27,8 +27,8 @@ from repro.stages.run import Run
 from repro.stages.running import checkpoint_files, checkpoints
 from repro.stages.running.resume import CHECKPOINTS
 from repro.stages.running.standalone import Options, run_alone
+from repro.stages.running.warming import warm_up_fully
 from repro.stages.training import optimizer
-from repro.worker.process import fork_server
 
 MOMENTS = [
     (optimizer, "update", "step"),
@@ -106,7 +106,7 @@ def bytes_of(folder):
 
 def main():
     root, kills, seed, config = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), json.loads(sys.argv[4])
-    fork_server._preload()  # once here, as a worker does, instead of in every attempt
+    warm_up_fully()  # once here, as a worker does, instead of in every attempt
     paths = {name: root / f"{name}.json" for name in ("calm", "struck")}
     for path in paths.values():
         path.write_text(json.dumps(config))

@@ -10,6 +10,7 @@ from PIL import Image
 
 from repro.stages.own_files import OWN_FILES
 from repro.stages.running.standalone import Options, run_alone
+from repro.stages.running.warming import warm_up_fully
 
 
 def png(seed: int, height: int = 6, width: int = 6, mode: str = "L") -> bytes:
@@ -33,6 +34,7 @@ def two_classes(count: int) -> list[str]:
 
 def run_stage(work: Path, name: str, **config: Any) -> Path:
     """Run one config without a queue, in `work`/runs; its folder."""
+    warm_up_fully()
     path = work / f"{name}.json"
     path.write_text(json.dumps(config))
     return run_alone(path, Options(root=work / "runs"))

@@ -29,8 +29,28 @@ def test_the_longest_name_a_file_system_allows(tmp_path):
     assert names(tmp_path) == ["x" * 255]
 
 
+@pytest.fixture(params=[True, False], ids=["hard_links", "no_hard_links"])
+def hard_links(request, monkeypatch):
+    """With them, and as on a file system that has none."""
+
+    def refuse(*names, **options):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    if not request.param:
+        monkeypatch.setattr(os, "link", refuse)
+
+
+def test_without_hard_links_a_file_is_published_and_shared_all_the_same(tmp_path, hard_links):
+    (tmp_path / "written").write_bytes(b"body")
+    files.publish(tmp_path / "written", tmp_path / "a")
+    files.link_or_copy(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "a").unlink()
+    assert [(tmp_path / name).read_bytes() for name in ("written", "b")] == [b"body"] * 2
+    assert names(tmp_path) == ["b", "written"]
+
+
 @pytest.mark.parametrize("there", ["file", "link", "dangling", "folder"])
-def test_create_never_replaces_anything(tmp_path, there):
+def test_create_never_replaces_anything(tmp_path, there, hard_links):
     path = tmp_path / "a"
     {
         "file": lambda: path.write_bytes(b"old"),
@@ -44,7 +64,7 @@ def test_create_never_replaces_anything(tmp_path, there):
     assert [(p.name, os.lstat(p)) for p in tmp_path.iterdir()] == before
 
 
-def test_one_of_many_threads_wins_with_its_whole_content(tmp_path):
+def test_one_of_many_threads_wins_with_its_whole_content(tmp_path, hard_links):
     def attempt(body):
         try:
             files.create(tmp_path / "a", body)
@@ -160,3 +180,16 @@ def test_checksum_and_listing(tmp_path):
     (tmp_path / "z").write_bytes(b"")
     assert files.below(tmp_path) == ["b/a", "z"]
     assert files.sha256(tmp_path / "b" / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_home_is_kept_out_of_git_and_another_folder_is_left_alone(tmp_path):
+    files.make_home(tmp_path / "new/home")
+    assert (tmp_path / "new/home/.gitignore").read_text() == "*\n"
+    files.make_home(tmp_path / "new/home")
+    (tmp_path / "old/mongo").mkdir(parents=True)
+    files.make_home(tmp_path / "old")
+    assert (tmp_path / "old/.gitignore").exists()
+    (tmp_path / "project/mongo").mkdir(parents=True)
+    (tmp_path / "project/train.py").touch()
+    files.make_home(tmp_path / "project")
+    assert not (tmp_path / "project/.gitignore").exists()

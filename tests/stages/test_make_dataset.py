@@ -1,5 +1,6 @@
 import hashlib
 import io
+import json
 from pathlib import Path
 
 import fsspec
@@ -194,6 +195,20 @@ def test_empty_splits_are_refused(data, tmp_path):
     assert "leaves none for validation" in refused(tmp_path, validation=1e-9)
     (tmp_path / "again").mkdir()
     assert "leaves none for training" in refused(tmp_path / "again", validation=0.999999999)
+
+
+def test_a_run_keeps_which_data_it_read(data, tmp_path):
+    write(data, ["images/a/1.png", "images/b/2.png"])
+    (data / "labels.csv").write_text("path,label\nimages/a/1.png,x\nimages/b/2.png,y\n")
+    pinned = pack(tmp_path, paranoia="list", labels="csv", labels_csv="labels.csv")
+    for out in (pinned, pack(tmp_path, "unpinned", labels="csv", labels_csv="labels.csv")):
+        read = json.loads((out / "repro-run.json").read_text())["environment"]["data"]
+        assert (read["root"], read["files"]) == (str(data), 3)
+        assert (
+            read["listing"]
+            == metadata_of(pinned)["digest"]
+            == hashlib.sha256((pinned / "files.csv").read_bytes()).hexdigest()
+        )
 
 
 @pytest.mark.parametrize("level", ["list", "sha256"])

@@ -60,6 +60,32 @@ def test_a_file_that_git_does_not_know_is_told_and_its_text_kept(tree):
     assert b"unreached" not in found.diff
 
 
+def test_a_package_that_is_a_link_within_the_tree_is_known_by_its_own_place(tree):
+    (tree.parent / "parts").mkdir()
+    (tree.parent / "parts" / "ops.py").write_text("FACTOR = 3\n")
+    (tree.parent / "lib").symlink_to("parts")
+    tree.write_text("def stage(run):\n    from lib.ops import FACTOR\n")
+    subprocess.run(["git", "-C", tree.parent, "add", "-A"], check=True)
+    subprocess.run(["git", "-C", tree.parent, "commit", "-qm", "second"], check=True, env=IDENTITY)
+    found = provenance.snapshot("tree")
+    assert (found.facts["dirty"], found.facts.get("untracked"), found.diff) == (False, None, b"")
+    (tree.parent / "parts" / "ops.py").write_text("FACTOR = 4\n")
+    provenance._tree.cache_clear()
+    assert b"+FACTOR = 4" in provenance.snapshot("tree").diff
+
+
+def test_a_tree_that_is_reached_by_a_link_has_untracked_files_too(tree, tmp_path, monkeypatch):
+    (tmp_path / "linked").symlink_to(tree.parent)
+    monkeypatch.syspath_prepend(tmp_path / "linked")
+    (tree.parent / "ops.py").write_text("FACTOR = 3\n")
+    tree.write_text("def stage(run):\n    from ops import FACTOR\n")
+    subprocess.run(["git", "-C", tree.parent, "commit", "-qm", "second", "tree_stage.py"], check=True, env=IDENTITY)
+    sample.forget()
+    found = provenance.snapshot("tree")
+    assert found.facts["untracked"] == ["ops.py"]
+    assert b"+FACTOR = 3" in found.diff
+
+
 @pytest.mark.parametrize("answers", ["sleep 60", "exit 3"])
 def test_a_git_that_does_not_answer_is_not_clean(tree, tmp_path, monkeypatch, answers):
     slow = tmp_path / "bin"

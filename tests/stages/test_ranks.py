@@ -1,9 +1,6 @@
 """Several ranks: the same config gives the same bytes, and they compute what one would."""
 
 import csv
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,9 +11,8 @@ from repro.stages.params import Params
 from repro.stages.run import Run
 from repro.stages.running import ranks
 from repro.stages.source import registry
-from tests.processes import environment_of_a_run
 from tests.stages.patterns import dataset, write_patterns
-from tests.stages.pictures import files_of
+from tests.stages.pictures import files_of, run_stage
 
 ROOT = Path(__file__).parents[2]
 # 23 images to train on: the last batch has two, fewer than three ranks.
@@ -35,12 +31,7 @@ def work(tmp_path_factory):
 
 def train(work, name, **config):
     """In a process of its own, which forks its ranks."""
-    (work / f"{name}.json").write_text(json.dumps(SMALL | config))
-    words = [sys.executable, "-m", "repro.stages.train", "-c", f"{name}.json"]
-    environment = environment_of_a_run()
-    done = subprocess.run(words, cwd=work, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return work / "runs" / name
+    return run_stage(work, name, **SMALL | config)
 
 
 def losses(folder):

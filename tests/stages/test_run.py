@@ -45,7 +45,7 @@ def test_a_file_is_created_once_and_can_be_read_back(run):
     with run.open("c.bin", "xb") as file:
         file.write(b"\r\n")
     for mode in ("x", "xb"):
-        with pytest.raises(FileExistsError, match="written once"):
+        with pytest.raises(FileExistsError, match="creates a file once"):
             run.open("c.bin", mode)
     assert (run.out / "c.bin").read_bytes() == b"\r\n"
 

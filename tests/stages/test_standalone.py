@@ -213,6 +213,51 @@ def test_in_a_clone_a_stage_is_a_program(tmp_path):
     assert (tmp_path / "runs" / "data" / "data.bin").stat().st_size == 36
 
 
+WRITES_BY_ANOTHER_WAY = """
+import subprocess
+def make(run):
+    run.open("a.txt").write("made")
+def spoil(run):
+    if run.params["spoil"]:
+        subprocess.run(["sh", "-c", "rm -f $0; echo spoilt > $0", str(run.source / "a.txt")], check=True)
+"""
+
+
+def test_a_source_that_is_not_as_it_was_left_is_told(tmp_path):
+    """Before a run, and after it: by then it was the stage."""
+    (tmp_path / "spoils.py").write_text(WRITES_BY_ANOTHER_WAY)
+    (tmp_path / "data.json").write_text('{"stage": "spoils:make"}')
+    for name, spoil in (("good", "false"), ("bad", "true"), ("next", "false")):
+        (tmp_path / f"{name}.json").write_text(f'{{"stage": "spoils:spoil", "source": "data", "spoil": {spoil}}}')
+
+    def run(name):
+        command = [sys.executable, "-m", "repro", "run", f"{name}.json"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert [run(name).returncode for name in ("data", "good")] == [0, 0]
+    for name in ("bad", "next"):
+        done = run(name)
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith("error: runs/data/a.txt is not as its run left it")
+        assert not (tmp_path / "runs" / name / "repro-run.json").exists()
+
+
+def test_a_hermetic_run_draws_on_a_machine_that_has_never_drawn(tmp_path):
+    """matplotlib looks for fonts at its first import, and keeps their list below the home."""
+    draws = "def draw(run):\n    from matplotlib.figure import Figure\n"
+    draws += "    figure = Figure()\n    figure.gca().set_title('a')\n    figure.savefig(run.path('a.png'))\n"
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/drawing.py").write_text(draws)
+    (tmp_path / "here/a.json").write_text('{"stage": "drawing:draw"}')
+    command = [sys.executable, "-m", "repro", "run", "a.json", "--hermetic"]
+    (tmp_path / "home/.cache/matplotlib").mkdir(parents=True)
+    environment = os.environ | {"HOME": str(tmp_path / "home")}
+    environment.pop("MPLCONFIGDIR", None)
+    done = subprocess.run(command, cwd=tmp_path / "here", env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "here/runs/a/a.png").stat().st_size > 1000
+
+
 def test_a_broken_config_in_a_real_process_is_one_line(tmp_path):
     (tmp_path / "broken.json").write_text('{"stage": "train"\n "lr": 1}')
     command = [sys.executable, "-m", "repro.stages.train", "-c", "broken.json"]

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from repro.scheduler import runs
+from repro.stages.source import provenance
 from repro.views import run_details, status_table, tables
 
 CODE = """
@@ -23,7 +24,9 @@ class Broken:
     __repr__ = __str__
 
 def say(run):
-    how, value = run.params["how"], eval(run.params["value"])
+    if (how := run.params["how"]) == "config":
+        return {"read": str(run.params["odd"])}
+    value = eval(run.params["value"])
     if how == "metric": run.progress(1, 2, loss=value)
     if how == "name": run.progress(1, 2, **{value if isinstance(value, str) else "x": 1.0})
     if how == "step": run.progress(value, 2)
@@ -55,7 +58,16 @@ SPECIAL = (
     "type", "run", "lambda: 1", "(i for i in 'ab')", "math", "Path('a')", "{1, 2}", "range(3)", "object()",
 )  # fmt: skip
 values = st.sampled_from(SPECIAL) | nested.map(repr)
-CALLS = st.lists(st.tuples(st.sampled_from(HOWS), values), min_size=4, max_size=4)
+# What a document can hold, whoever has inserted it.
+kept = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(max_size=30),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=3), inner, max_size=3)
+    ),
+)
+CALL = st.tuples(st.sampled_from(HOWS), values) | st.tuples(st.just("config"), kept)
+CALLS = st.lists(CALL, min_size=4, max_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +98,13 @@ def every_view(run):
 def ends_well(bench, calls):
     names = []
     for number, (how, value) in enumerate(calls):
-        name, config = f"r{bench.db.runs.estimated_document_count()}", {"stage": "says:say", "how": how, "value": value}
+        name, key = f"r{bench.db.runs.estimated_document_count()}", "odd" if how == "config" else "value"
+        config = {"stage": "says:say", "how": how, key: value}
         names.append(name)
         assert runs.submit(bench.db, [runs.document(name, config, f"{name:0>64}", [], [])]) == [], number
     beside = f"r{bench.db.runs.estimated_document_count()}"
     bench.submit(beside, "write", text="beside")
-    bench.work()
+    bench.work(lease=600)  # on no machine, however busy, does a run lose it, and begin again
     for name, call in zip(names, calls, strict=True):
         run = bench.get(name)
         assert run["state"] in ("done", "failed"), (call, run)
@@ -113,8 +126,22 @@ COMMON = {"deadline": None, "derandomize": True, "suppress_health_check": list(H
 def test_each_odd_value_in_each_place(scene):
     calls = [(how, value) for value, how in zip(SPECIAL, cycle(("metric", "returned", "error")), strict=False)]
     calls += [("output", "b'caf\\xe9'"), ("output", "b'a\\nb'"), ("step", "2**70"), ("total", "float('inf')")]
+    calls += [("config", odd) for odd in (None, "", "$stage", "\0", [[1], {}], {"$set": {"a.b": 1}}, 2**63 - 1)]
     calls += [("default", "2**70"), ("default", "object()"), ("name", "'$a.b'"), ("returned name", "'x' * 9999")]
     ends_well(scene, calls)
+
+
+@pytest.mark.parametrize("key", ["", "a.b", "$set", "$a.b", "caf\xe9", "\x1b[31m", "stage ", "__class__", "a" * 5000])
+def test_a_key_that_no_code_could_know_is_left_to_others(scene, key):
+    config = {"stage": "says:say", "how": "metric", "value": "1.5", key: 1}
+    code = provenance.submitted("says:say")
+    assert runs.submit(scene.db, [runs.document("odd", config, f"{0:>64}", [], [], code=code)]) == []
+    scene.submit("beside", "write", text="beside")
+    scene.work()
+    odd = scene.get("odd")
+    assert (odd["state"], odd["attempts"]) == ("pending", 0)
+    assert scene.get("beside")["state"] == "done"
+    every_view(odd)
 
 
 @settings(max_examples=15, **COMMON)

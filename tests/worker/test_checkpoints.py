@@ -84,7 +84,7 @@ class Scene:
 
 @pytest.fixture
 def scene(bench, settings_environment):
-    return Scene(bench, settings_environment)
+    return Scene(bench, settings_environment | {"REPRO_DATA": bench.executor.data})
 
 
 # The steps of `steps.py` at which a worker dies, and whether there is a whole checkpoint in the store then.

@@ -1,6 +1,7 @@
 """While a run runs: its log from any machine, and the inputs of the next one."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -79,6 +80,19 @@ def test_the_figures_of_a_long_run_are_sent_ever_less_often():
             sampler.sent(point, second * 10.0)
             points_sent += 1
     assert 1000 < points_sent < 8000
+
+
+def test_a_figure_that_is_not_finite_is_sent_whenever_it_comes():
+    sampler, sent = CurveSampler(), []
+    for step in range(100):
+        told = {"step": step, "total": 100, "metrics": {"loss": math.nan if step in (41, 42) else 0.5}}
+        sampler.notice(told)
+        while point := sampler.next(told, step / 10):
+            sampler.sent(point, step / 10)
+            sent.append(point)
+    assert len(sent) < 12
+    assert [point.step for point in sent if math.isnan(point.values["loss"])] == [41]
+    assert len({point.step for point in sent}) == len(sent)
 
 
 def test_the_log_of_an_ended_run_comes_from_its_folder(bench):

@@ -3,6 +3,8 @@
 import os
 import signal
 import threading
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,9 @@ from repro.scheduler.queue import lineage
 from repro.scheduler.server import embedded
 from repro.scheduler.server.connection import connect
 from repro.scheduler.settings import Settings
+from repro.worker.attempt.attempt import Attempt
+from repro.worker.attempt.lease_renewer import LeaseRenewer
+from repro.worker.slots import Slots
 from tests.worker.conftest import Bench
 from tests.worker.test_worker import wait_for
 
@@ -70,7 +75,9 @@ def test_a_claim_whose_reply_was_lost_is_taken_up_again(bench, monkeypatch):
         return run
 
     monkeypatch.setattr(runs, "claim", lose_the_first_reply)
-    bench.work()
+    worker = bench.worker(burst=True)
+    worker._claim_interval = 3600  # in a fleet; its lease would be over by then
+    worker.run()
     assert (bench.get("one")["state"], bench.get("one")["attempts"]) == ("done", 1)
     assert bench.get("one")["location"].endswith(lost[0][:8])
 
@@ -89,6 +96,21 @@ def test_a_claim_after_which_the_server_went_away_is_taken_up_again(bench, monke
     bench.work()
     assert lost
     assert (bench.get("one")["state"], bench.get("one")["attempts"]) == ("done", 1)
+
+
+def test_a_lease_whose_claim_took_long_is_renewed_at_once(bench):
+    bench.submit("one", "write")
+    run = runs.claim(bench.db, "w", (0,), 10)
+    renewer = LeaseRenewer(bench.db, 3600)
+    renewer.start()
+    before = run["lease"]["expires_at"]
+    try:
+        renewer.add(Attempt(run, Slots([], 1, 1).take(0), {}, asked_at=time.monotonic() - 1300))
+        wait_for(lambda: bench.get("one")["lease"]["expires_at"] > before + timedelta(seconds=3000))
+    finally:
+        renewer.stop()
+    renewer.join(60)
+    assert not renewer.is_alive()
 
 
 def test_a_renewal_gives_up_on_a_server_that_is_stopped(own_queue, home):

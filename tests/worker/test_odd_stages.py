@@ -14,7 +14,7 @@ from repro.scheduler import runs
 from repro.stages.own_files import OWN_FILES
 from repro.stages.running import standalone
 from repro.stages.running.terminal_report import exit_code
-from repro.worker.process import fork_server
+from repro.stages.running.warming import warm_up_fully
 from tests import odd
 from tests.processes import is_gone
 
@@ -68,7 +68,7 @@ def alone(tmp_path, theirs, monkeypatch, capfd):
     code.mkdir()
     shutil.copy(odd.__file__, code / "odd.py")
     monkeypatch.chdir(code)
-    fork_server._preload()  # once, instead of in every child
+    warm_up_fully()  # once, instead of in every child
 
     def run(stage):
         Path("a.json").write_text(json.dumps({"stage": f"odd:{stage.__name__}"}))

@@ -132,7 +132,7 @@ def exported():
     suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "gauge": [""]}
     collected = prometheus.WorkerMetrics(Slots([], 1)).registry.collect()
     names = {family.name + suffix for family in collected for suffix in suffixes[family.type]}
-    figures = Figures({"running": 1}, {("train", 1): 1}, {1: 2.0}, {"ValueError": 1}, 1, 1, 1)
+    figures = Figures({"running": 1}, {("train", 1, ""): 1}, {(1, ""): 2.0}, {"ValueError": 1}, 1, 1, 1)
     return names | {family.name for family in families(figures)}
 
 
@@ -172,7 +172,7 @@ def test_the_queues_figures_are_printed_once(cli, database):
     assert done.returncode == 0, done.stderr
     printed = samples(done.stdout)
     assert printed["repro_queue_runs", ("state", "pending")] == 2
-    assert printed["repro_queue_pending", ("gpus", "0"), ("stage", "toy_write")] == 1
+    assert printed["repro_queue_pending", ("gpus", "0"), ("needs", ""), ("stage", "toy_write")] == 1
 
 
 def test_the_queues_figures_are_served_until_stopped(settings_environment, database):

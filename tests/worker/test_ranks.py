@@ -38,6 +38,12 @@ def test_rank_0_writes_and_the_others_help(ranked_bench):
     assert "undeclared" not in run["environment"]
 
 
+@pytest.mark.parametrize("who", [0, 1])
+def test_a_rank_without_a_stdout_costs_no_result(ranked_bench, who):
+    run = ranked_bench.run("well", "ranked", ranks=2, who=who, how="closes its stdout")
+    assert run["state"] == "done", run["error"]
+
+
 @pytest.mark.parametrize(
     ("how", "who", "kind", "message"),
     [

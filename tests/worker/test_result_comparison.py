@@ -1,6 +1,8 @@
 """How like two results are, file by file."""
 
 import json
+import math
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -151,6 +153,94 @@ def test_files_of_torch_numpy_and_json_lines_by_their_values(judge):
     assert judge("a.jsonl", '{"a": 1}\n{"b": 2}\n', '{"a": 1.0}\n{"b": 2.0}\n').level == Level.EQUAL
     hostile = judge("c.pt", b"no torch", b"file", lambda path, data: path.write_bytes(data))
     assert (hostile.level, "can't be read" in hostile.why) == (Level.DIFFERENT, True)
+
+
+def test_tables_of_parquet_by_their_values(judge):
+    import pyarrow
+    from pyarrow import parquet
+
+    def write(path, columns, compression="snappy"):
+        parquet.write_table(pyarrow.table(columns), path, compression=compression)
+
+    columns = {
+        "loss": [0.5, None, math.nan],
+        "step": [1, 2, 2**62],
+        "name": ["a", "b", None],
+        "tags": [[1.0, 2.0], [], None],
+        "at": [datetime(2026, 1, 1, tzinfo=UTC)] * 3,
+    }
+
+    def level(other):
+        return judge("t.parquet", columns, columns | other, write)
+
+    def smaller(path, content):
+        write(path, content, "none" if path.parent.name == "a" else "gzip")
+
+    assert judge("t.parquet", columns, columns, smaller).level == Level.EQUAL
+    assert level({"loss": [0.5002, None, math.nan]}).level == Level.CLOSE
+    assert level({"tags": [[1.0, 2.0002], [], None]}).level == Level.CLOSE
+    for other in (
+        {"loss": [0.5, 0.5, math.nan]},
+        {"step": [1, 2, 3]},
+        {"name": ["a", "c", None]},
+        {"tags": [[1.0], [], None]},
+        {"at": [datetime(2027, 1, 1, tzinfo=UTC)] * 3},
+        {"more": [1, 2, 3]},
+    ):
+        found = level(other)
+        assert (found.level, next(iter(other)) in found.why) == (Level.DIFFERENT, True), found
+
+
+def test_hdf5_by_its_datasets_and_attributes(judge):
+    import h5py
+
+    def write(path, content):
+        with h5py.File(path, "w", track_order=path.parent.name == "b") as file:
+            file.attrs["version"] = content.get("version", 1)
+            group = file.create_group("model", track_order=True)
+            group.attrs["name"] = content.get("name", "a")
+            group["weights"] = np.full((2, 3), content.get("weights", 1.0), np.float32)
+            group["labels"] = content.get("labels", ["cat", "dog"])
+            group["scalar"] = content.get("scalar", 3)
+            group["complex"] = np.array([1 + content.get("imaginary", 1.0) * 1j])
+            records = np.zeros(2, [("loss", "f4"), ("label", "S3")])
+            records["loss"] = content.get("field", 0.5)
+            file["records"] = records
+            if content.get("empty"):
+                file.create_group("empty")
+
+    def level(**other):
+        return judge("m.h5", {}, other, write).level
+
+    assert level() == Level.EQUAL
+    assert level(weights=1.0005) == level(field=0.5002) == level(imaginary=1.0005) == Level.CLOSE
+    others = [{"version": 2}, {"name": "b"}, {"weights": 2.0}, {"labels": ["cat", "cow"]}, {"scalar": 4}]
+    others += [{"imaginary": 2.0}, {"field": 0.6}, {"empty": True}]
+    assert [level(**other) for other in others] == [Level.DIFFERENT] * len(others)
+
+
+def test_arrays_of_texts_and_times_and_records(judge):
+    def archive(path, content):
+        (np.savez if path.parent.name == "a" else np.savez_compressed)(path, **content)
+
+    arrays = {
+        "names": np.array(["a", "b"]),
+        "at": np.array(["2026-01-01"], "M8[D]"),
+        "of": np.array([(1, 2.0)], "i4,f8"),
+    }
+    assert judge("a.npz", arrays, arrays, archive).level == Level.EQUAL
+    assert judge("a.npz", arrays, arrays | {"of": np.array([(1, 2.0005)], "i4,f8")}, archive).level == Level.CLOSE
+    for other in ({"names": np.array(["a", "c"])}, {"at": np.array(["2026-01-02"], "M8[D]")}, {"names": np.zeros(2)}):
+        found = judge("a.npz", arrays, arrays | other, archive)
+        assert (found.level, next(iter(other)) in found.why) == (Level.DIFFERENT, True)
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.npy", "a.pt", "a.parquet", "a.h5", "a.jsonl", "a.json", "a.csv", "a.png",
+                                  "a.safetensors"])  # fmt: skip
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no archive", b"\xff" * 100, b"[" * 100_000])
+def test_a_broken_file_is_different_and_no_traceback(judge, name, content):
+    found = judge(name, content, content + b"x", lambda path, data: path.write_bytes(data))
+    assert found.level == Level.DIFFERENT
 
 
 def test_what_could_not_be_compared_is_unknown():

@@ -288,3 +288,13 @@ def test_a_wrong_key_is_refused_without_being_shown(ceph, tmp_path, monkeypatch)
 def test_a_file_system_that_nobody_knows_is_refused(tmp_path):
     with pytest.raises(ReproError, match="REPRO_STORE=nosuch://x"):
         Store.open("nosuch://x", tmp_path)
+
+
+def test_a_range_behind_the_last_byte_is_empty(store):
+    attempt(store)
+    for name, data in (("three", b"123"), ("empty", b"")):
+        store.objects.create(f"model-01234567/{name}", data)
+        assert store.objects.read_range(f"model-01234567/{name}", len(data), 5) == b""
+    assert store.objects.read_range("model-01234567/three", 1, 5) == b"23"
+    with pytest.raises(FileNotFoundError):
+        store.objects.read_range("model-01234567/none", 0, 1)

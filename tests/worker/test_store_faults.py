@@ -5,8 +5,8 @@ import os
 
 import pytest
 
+from repro.stages import s3_client
 from repro.stages.errors import Unreachable
-from repro.worker.store.objects import s3_connection
 from repro.worker.store.objects.s3 import PART
 from repro.worker.store.store import Store
 from tests.chaos.proxy import HttpFaults
@@ -17,7 +17,7 @@ from tests.s3 import Server
 def scene(request, tmp_path, monkeypatch):
     """A store behind a proxy, and the proxy."""
     server = request.getfixturevalue(request.param)
-    monkeypatch.setitem(s3_connection.CLIENT, "read_timeout", "3s")  # of 20: what is waited for here is that it ends
+    monkeypatch.setitem(s3_client.CLIENT, "read_timeout", "3s")  # of 20: what is waited for here is that it ends
     with HttpFaults(server.port) as proxy:
         for name, value in Server(server.kind, proxy.port).environment.items():
             monkeypatch.setenv(name, value)

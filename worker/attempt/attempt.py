@@ -24,6 +24,7 @@ class Attempt:
     slot: Slot
     sources: dict[str, RunDocument]
     began: float = field(default_factory=time.monotonic)
+    asked_at: float = field(default_factory=time.monotonic)  # for its claim: the lease runs from then, or later
     stage_began: float | None = None  # when its process was started
     progress: Document | None = None
     progress_at: float = field(default_factory=time.monotonic)  # when the stage last said how far it is
@@ -59,6 +60,7 @@ class Attempt:
     def record_progress(self, progress: Document) -> None:
         self._begun = progress["step"] - 1 if self._begun is None else self._begun
         self.progress, self.progress_at = progress | {"begun": self._begun}, time.monotonic()
+        self.curve_sampler.notice(progress)
         self.usage_meter.record_step(progress["step"], self.progress_at)
 
     def record_checkpoint(self, checkpoint: Document) -> None:
@@ -72,7 +74,7 @@ class Attempt:
     def over_limit(self, now: float) -> Document | None:
         """The error of a run past its time limit, or without progress for too long; it would be so again."""
         limit, stall = self.run["time_limit"], self.run.get("stall_limit")
-        if self.stage_began is None:  # inputs are being pulled: no time of the stage's
+        if self.stage_began is None:  # bytes are being moved: no time of the stage's
             return None
         if limit is not None and now - self.stage_began > limit:
             return {"type": "TimeLimit", "message": f"stopped after its time limit of {limit:g} s"}
@@ -88,6 +90,15 @@ class Attempt:
                 child.kill()
             elif self.leaving:
                 child.tell_to_stop()
+
+    def ended(self) -> None:
+        """Its process is over; what it has left is delivered, which takes none of its time."""
+        with self._lock:
+            self.stage_began = None
+
+    def is_unwanted(self) -> bool:
+        """Whether bytes moved for it serve nothing: it was stopped, or is to be handed back before it began."""
+        return self.stopped is not None or (self.leaving and self.child is None)
 
     def stop(self, outcome: Outcome) -> None:
         """Kill the stage; the first reason given is the outcome."""

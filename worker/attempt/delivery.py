@@ -73,7 +73,8 @@ def _manifest(attempt: Attempt, outputs: list[dict[str, Any]], result: Result, u
         name: {"fingerprint": source["fingerprint"], "location": source["location"]}
         for name, source in attempt.sources.items()
     }
-    return manifest.manifest(attempt.name, run["config"], run["fingerprint"], sources, outputs, result, usage)
+    code = run.get("code") if "location" in run.get("code", ()) else None
+    return manifest.manifest(attempt.name, run["config"], run["fingerprint"], sources, outputs, result, usage, code)
 
 
 def _with_log(outcome: Outcome, log: Path, url: str) -> Outcome:

@@ -20,7 +20,7 @@ from repro.stages.own_files import CONFIG
 from repro.stages.running.environment import asked_for
 from repro.stages.running.execution import result_of
 from repro.stages.running.own_process import read_answer
-from repro.stages.source import project, provenance, registry
+from repro.stages.source import modules, project, provenance, registry
 from repro.worker.attempt.attempt import Attempt
 from repro.worker.attempt.delivery import deliver, keep_failed
 from repro.worker.attempt.faults import outcome_of_error, outcome_of_exit
@@ -28,6 +28,8 @@ from repro.worker.attempt.outcome import HANDED_BACK, MachineFault, Outcome
 from repro.worker.attempt.workspace import Workspace
 from repro.worker.process.fork_client import Child, ForkServer
 from repro.worker.store import checkpoint_store
+from repro.worker.store.code_archives import CodeFolders
+from repro.worker.store.interruption import interrupted_if
 from repro.worker.store.outputs import outputs_of
 from repro.worker.store.store import Store
 
@@ -40,6 +42,10 @@ class Executor:
     home: Path
     data: str
     fork_server: ForkServer
+
+    @property
+    def code_folders(self) -> CodeFolders:
+        return CodeFolders(self.home / "code", self.store)
 
     def execute(self, attempt: Attempt) -> Outcome:
         """Run an attempt to its end; never raises for a fault of the run or of the machine."""
@@ -57,11 +63,17 @@ class Executor:
         self.store.create(workspace.location, CONFIG, configs.pretty(attempt.run["config"]))
         workspace.out.mkdir(parents=True)
         attempt.log_cursor.log = workspace.log
-        self._prepare(attempt, workspace)
+        with self.code_folders.held(attempt.run) as folders, project.within(folders):
+            return self._compute(attempt, workspace)
+
+    def _compute(self, attempt: Attempt, workspace: Workspace) -> Outcome:
+        with interrupted_if(attempt.is_unwanted):
+            self._prepare(attempt, workspace)
         folder = workspace.checkpoints
         uploader = checkpoint_store.Uploader(self.store, workspace.location, folder, attempt.record_checkpoint)
-        code = provenance.snapshot(attempt.run["stage"])
+        code = provenance.snapshot(attempt.run["stage"], attempt.run.get("code"))
         last = self._run_stage(attempt, workspace, uploader)
+        attempt.ended()
         failure = attempt.stopped or outcome_of_exit(last, attempt.leaving, attempt.slot.shares_card)
         if isinstance(failure, MachineFault) or failure == HANDED_BACK:
             uploader.push_newest()  # the next attempt goes on from it
@@ -71,7 +83,8 @@ class Executor:
             try:
                 for name, source in attempt.sources.items():
                     self.store.check_inputs(outputs_of(self.store, source), source["location"], name)
-                return deliver(self.store, attempt, workspace, result_of(last["result"]), code)
+                with interrupted_if(attempt.is_unwanted):
+                    return deliver(self.store, attempt, workspace, result_of(last["result"]), code)
             except StageError as error:  # what the stage has left can't be a result
                 failure = outcome_of_error(error, attempt)
                 workspace.append_to_log(str(error))
@@ -147,4 +160,5 @@ def _request(attempt: Attempt, workspace: Workspace, data: str) -> Document:
         "data": data,
         "hermetic": run.get("hermetic", False),
         "project": project.folders(),
+        "elsewhere": modules.elsewhere(),
     }

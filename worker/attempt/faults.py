@@ -10,6 +10,7 @@ from repro.stages.running.own_process import signal_name
 from repro.worker.attempt.attempt import Attempt
 from repro.worker.attempt.outcome import HANDED_BACK, Failed, MachineFault, Outcome
 from repro.worker.process.fork_client import ForkServerLost
+from repro.worker.store.interruption import Interrupted
 
 # What the system refuses a stage because of the machine, its disk or its network: elsewhere, or later, it may go well.
 # Memory is one of them, for SIGKILL, the kernel's other way to refuse it, is one too.
@@ -50,7 +51,7 @@ def outcome_of_error(error: Exception, attempt: Attempt) -> Outcome:
     """What an error means that the worker itself met while it executed an attempt."""
     if isinstance(error, StageError):
         return Failed(_document(error))
-    if isinstance(error, OSError | ForkServerLost | Unreachable):
+    if isinstance(error, OSError | ForkServerLost | Unreachable | Interrupted):
         return attempt.stopped or (HANDED_BACK if attempt.leaving else MachineFault(_document(error)))
     return Failed(_document(error))  # of a document that nobody foresaw: another attempt would meet it again
 

@@ -27,11 +27,15 @@ class LeaseRenewer(WatchedThread):
         self.db, self.lease = db, lease
         self._attempts: dict[str, Attempt] = {}
         self._lock = threading.Lock()
-        self._ending = threading.Event()
+        self._ending = False
+        self._due_now = threading.Event()
 
     def add(self, attempt: Attempt) -> None:
+        """One whose claim took long, as when its reply was lost, is renewed at once."""
         with self._lock:
             self._attempts[attempt.token] = attempt
+        if time.monotonic() - attempt.asked_at > self.lease / 3:
+            self._due_now.set()
 
     def remove(self, attempt: Attempt) -> None:
         with self._lock:
@@ -44,12 +48,17 @@ class LeaseRenewer(WatchedThread):
     def work(self) -> None:
         due = time.monotonic() + self.lease / 3
         with ThreadPoolExecutor(thread_name_prefix="lease") as threads:
-            while not self._ending.wait(max(0.0, due - time.monotonic())):
+            while True:
+                self._due_now.wait(max(0.0, due - time.monotonic()))
+                if self._ending:
+                    return
+                self._due_now.clear()
                 due = time.monotonic() + self.lease / 3
                 list(threads.map(self._renew, self.attempts()))
 
     def stop(self) -> None:
-        self._ending.set()
+        self._ending = True
+        self._due_now.set()
 
     def _renew(self, attempt: Attempt) -> None:
         with contextlib.suppress(DriverError):  # an unreachable server is no loss yet: the next round tries again

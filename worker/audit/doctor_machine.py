@@ -110,7 +110,7 @@ def judge_disk(name: str, path: Path, free: int, total: int) -> Check:
 
 def work_folder(folder: Path) -> Check:
     """Where a run's folder is made, with links to its inputs, before the outputs go to the store."""
-    probe = folder / f".doctor-{os.getpid()}"
+    probe = folder / f".doctor-{secrets.token_hex(8)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files.create(probe, b"probe")

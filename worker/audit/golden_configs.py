@@ -22,14 +22,15 @@ from typing import Any
 from repro.stages import config as configs
 from repro.stages.errors import ConfigError, ReproError
 from repro.stages.own_files import MANIFEST, own_file
-from repro.stages.running.standalone import Options, run_alone
-from repro.worker.audit import result_comparison
+from repro.stages.running.standalone import Options, run_alone, start_again_for
+from repro.stages.running.warming import warm_up
+from repro.worker.audit import file_values, result_comparison
 from repro.worker.audit.result_comparison import (
     HARDWARE,
-    READERS,
     Finding,
     Level,
     Tolerance,
+    changed_data,
     compare_files,
     varies,
     varying,
@@ -55,17 +56,30 @@ class Checked:
         return Level.DIFFERENT if self.error else worst
 
 
-def add(folder: Path, paths: Sequence[Path], root: Path) -> list[str]:
-    """Copy configs and their sources into the folder, run them below `root`, keep what they gave; the new names.
+def take(folder: Path, paths: Sequence[Path]) -> list[str]:
+    """Copy configs and their sources into the folder; their names, sources first.
 
     Raises:
         ConfigError: a name is there already with other content.
-        ReproError: a run can't be made; nothing of it is kept.
     """
     for path in paths:
         _copy_with_sources(path, folder)
+    return _sources_first(folder, [path.stem for path in paths])
+
+
+def be_where_they_run(folder: Path, names: Sequence[str]) -> None:
+    """Begin this process again in the environment that these configs have on the queue (`start_again_for`)."""
+    start_again_for([configs.load(folder / f"{name}.json") for name in names])
+
+
+def add(folder: Path, names: Sequence[str], root: Path) -> list[str]:
+    """Run configs that were taken, below `root`, and keep what they gave; the new names.
+
+    Raises:
+        ReproError: a run can't be made; nothing of it is kept.
+    """
     added = []
-    for name in _sources_first(folder, [path.stem for path in paths]):
+    for name in names:
         made = _run(folder, name, root)
         kept = folder / RESULTS / name
         if kept.exists():
@@ -73,7 +87,7 @@ def add(folder: Path, paths: Sequence[Path], root: Path) -> list[str]:
         kept.mkdir(parents=True)
         for output in _outputs(made):
             path = made / output["path"]
-            if output["size"] <= SMALL and path.suffix.lower() in READERS:
+            if output["size"] <= SMALL and path.suffix.lower() in file_values.READERS:
                 (kept / output["path"]).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, kept / output["path"])
         shutil.copyfile(own_file(made, MANIFEST), kept / MANIFEST)
@@ -81,16 +95,22 @@ def add(folder: Path, paths: Sequence[Path], root: Path) -> list[str]:
     return added
 
 
-def check(folder: Path, names: Sequence[str], root: Path, within: Tolerance) -> Iterator[Checked]:
-    """Run every golden config, or these, below `root`, and compare.
+def kept_there(folder: Path, names: Sequence[str]) -> list[str]:
+    """Every golden config, or these, and what they come from, sources first.
 
     Raises:
         ConfigError: there is none of that name.
     """
-    known = sorted(kept.name for kept in (folder / RESULTS).glob("*") if own_file(kept, MANIFEST).exists())
+    known = _known(folder)
     if missing := [name for name in names or ["*"] if name not in known and (names or not known)]:
         raise ConfigError(f"{folder / RESULTS}: no golden config {', '.join(missing)}; repro golden add makes one")
-    for name in _sources_first(folder, names or known):
+    return _sources_first(folder, names or known)
+
+
+def check(folder: Path, names: Sequence[str], root: Path, within: Tolerance) -> Iterator[Checked]:
+    """Run these golden configs, sources first, below `root`, and compare those of which the result was kept."""
+    known = _known(folder)
+    for name in names:
         try:
             made = _run(folder, name, root)
         except Exception as error:  # whatever today's code raises is the finding
@@ -99,6 +119,10 @@ def check(folder: Path, names: Sequence[str], root: Path, within: Tolerance) -> 
             continue
         if name in known:
             yield _compare(name, folder / RESULTS / name, made, within)
+
+
+def _known(folder: Path) -> list[str]:
+    return sorted(kept.name for kept in (folder / RESULTS).glob("*") if own_file(kept, MANIFEST).exists())
 
 
 def _compare(name: str, kept: Path, made: Path, within: Tolerance) -> Checked:
@@ -120,6 +144,7 @@ def _compare(name: str, kept: Path, made: Path, within: Tolerance) -> Checked:
             findings.append(Finding(path, Level.DIFFERENT, why="other bytes; its values were not kept"))
         else:
             unknown.append(path)
+    findings += changed_data(then, now, findings)
     return Checked(name, findings, same_hardware, unknown)
 
 
@@ -128,6 +153,7 @@ def _run(folder: Path, name: str, root: Path) -> Path:
     if own_file(root / name, MANIFEST).exists():
         return root / name
     path = folder / f"{name}.json"
+    warm_up()
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):  # progress, and what the stage prints
         return run_alone(path, Options(root=root))
 

@@ -13,11 +13,13 @@ from tempfile import TemporaryDirectory
 
 from repro.scheduler import runs
 from repro.scheduler.queue import audits, lookup, workers
+from repro.scheduler.queue.submission import Ship
 from repro.scheduler.runs import RunDocument, State, Verdict
 from repro.scheduler.server.connection import Queue
 from repro.stages.errors import ReproError, StageError
 from repro.stages.source import provenance
 from repro.worker.audit.result_comparison import Level, Tolerance, compare, is_worse, verdict
+from repro.worker.store.outputs import outputs_of
 from repro.worker.store.store import Store
 
 POLL = 0.5  # seconds
@@ -35,8 +37,22 @@ def choose(db: Queue, names: Sequence[str], stage: str | None = None, sample: in
     return audits.results(db, names, stage, sample)
 
 
-def start(db: Queue, store: Store, originals: Sequence[RunDocument], by: str) -> list[str]:
-    """Put a rerun of each into the queue; returns their names.
+def whole(store: Store, originals: Sequence[RunDocument]) -> tuple[list[RunDocument], list[str]]:
+    """Those of which every stored byte is as it was recorded, and a line about each other: read from the store."""
+    sound, damaged = [], []
+    for original in originals:
+        try:
+            store.check_outputs(outputs_of(store, original), original["location"], checksums=True)
+            sound.append(original)
+        except (StageError, OSError) as error:
+            damaged.append(f"{original['_id']}: {error}")
+    return sound, damaged
+
+
+def start(
+    db: Queue, store: Store, originals: Sequence[RunDocument], by: str, ship: Ship = provenance.submitted
+) -> list[str]:
+    """Put a rerun of each into the queue, with the code of who asks; returns their names.
 
     Raises:
         StageError: the folder of a run is not complete any more.
@@ -47,7 +63,7 @@ def start(db: Queue, store: Store, originals: Sequence[RunDocument], by: str) ->
     for original in originals:
         then = read.get(original["_id"], {})
         moved = {source: location for source, location in then.items() if now.get(source) != location}
-        started.append(runs.rerun(db, original, moved, by, provenance.submitted(str(original["config"]["stage"]))))
+        started.append(runs.rerun(db, original, moved, by, dict(ship(str(original["config"]["stage"])))))
     return started
 
 
@@ -100,4 +116,4 @@ def judge(db: Queue, store: Store, original: RunDocument, rerun: RunDocument, wi
 
 def is_verdict_worse(judged: Verdict, asked: str | None) -> bool:
     """Whether a result is worse than asked for: by default identical, or close on other hardware."""
-    return is_worse(Level[judged["level"].upper()], judged["same_hardware"], asked)
+    return is_worse(Level.called(judged["level"]), judged["same_hardware"], asked)

@@ -1,16 +1,12 @@
 """Two results of one config, output by output: identical, equal, close or different.
 
-Files with the same SHA-256 are identical and not read. Of the others the values are compared, as far as a reader
-here knows the kind of file: safetensors, NumPy, torch's (tensors and plain values alone), CSV, JSON, JSON lines,
-Parquet, HDF5, images, and `.bin` as bytes. Whatever else differs is different: an ONNX file, a log. Nothing is
-unpickled. What a stage's module names in `VARYING = ("tb/*",)` is no part of its result, and not compared.
+Files with the same SHA-256 are identical and not read. Of the others the values are compared, as far as their kind is
+known (`file_values`). Whatever else differs is different: an ONNX file, a log. What a stage's module names in
+`VARYING = ("tb/*",)` is no part of its result, and not compared.
 """
 
-import csv
-import importlib
-import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from fnmatch import fnmatchcase
@@ -18,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from repro.scheduler.runs import RunDocument, State, Verdict
-from repro.stages.plain import clean
+from repro.stages.plain import clean, shown
+from repro.worker.audit import file_values
 from repro.worker.store.outputs import outputs_of
 from repro.worker.store.store import Store
 
 METRICS = "(metrics)"  # what a stage returned, beside its files
+DATA = "(data)"  # what it read outside the store
 FILES = 20  # the worst, in a verdict
 SHADES = 2  # of 255, by which pictures may differ and be close
+NUMBERS = set("biufc")  # kinds of NumPy's arrays
 HARDWARE = ("machine", "processor", "vectors", "cards")
 
 
@@ -35,10 +34,15 @@ class Level(IntEnum):
     EQUAL = 1  # other bytes, the same values
     CLOSE = 2  # the same shapes and texts, numbers within the tolerance
     DIFFERENT = 3
-    UNKNOWN = 4  # nothing could be compared
+    DATA_CHANGED = 4  # and so did the result: nothing is said of the code
+    UNKNOWN = 5  # nothing could be compared
 
     def __str__(self) -> str:
-        return self.name.lower()
+        return self.name.lower().replace("_", " ")
+
+    @classmethod
+    def called(cls, text: str) -> "Level":
+        return cls[text.upper().replace(" ", "_")]
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,21 @@ def compare(store: Store, original: RunDocument, rerun: RunDocument, folder: Pat
     metrics = [run.get("metrics") or {} for run in (original, rerun)]
     if metrics[0] != metrics[1]:
         findings.append(compare_values(METRICS, metrics[0], metrics[1], within))
-    return findings
+    return findings + changed_data(original, rerun, findings)
+
+
+def changed_data(before: Mapping[str, Any], after: Mapping[str, Any], findings: Sequence[Finding]) -> list[Finding]:
+    """One finding more where the results differ and so do the data that they were made of, by names and sizes.
+
+    `before`, `after`: documents of runs, or their manifests.
+    """
+    then, now = ((run.get("environment") or {}).get("data") or {} for run in (before, after))
+    if not then or not now or then["listing"] == now["listing"] or not any(finding.level for finding in findings):
+        return []
+    was, is_ = (
+        f"{one['files']} files, {one['bytes']} bytes in {one.get('root', 'their places')}" for one in (then, now)
+    )
+    return [Finding(DATA, Level.DATA_CHANGED, why=f"read {was}, now {is_}")]
 
 
 def varying(run: RunDocument) -> set[str]:
@@ -99,15 +117,15 @@ def varies(path: str, patterns: Iterable[str]) -> bool:
 
 def compare_files(path: str, one: Path, other: Path, within: Tolerance) -> Finding:
     """Two files whose bytes differ."""
-    read = READERS.get(Path(path).suffix.lower())
+    read = file_values.READERS.get(Path(path).suffix.lower())
     if read is None:
         return Finding(path, Level.DIFFERENT, why="other bytes, and no reader for their values")
-    if read is _image:  # a curve that moved by a millionth is drawn with edges a shade off
+    if read is file_values.image:  # a curve that moved by a millionth is drawn with edges a shade off
         within = replace(within, absolute=max(within.absolute, SHADES))
     try:
         return compare_values(path, read(one), read(other), within)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        return Finding(path, Level.DIFFERENT, why=f"can't be read: {error}")
+    except Exception as error:  # what libraries raise at a broken file has no common name
+        return Finding(path, Level.DIFFERENT, why=f"can't be read: {shown(error)}")
 
 
 def compare_values(path: str, one: Mapping[str, Any], other: Mapping[str, Any], within: Tolerance) -> Finding:
@@ -133,10 +151,14 @@ def _difference(one: Any, other: Any, within: Tolerance) -> tuple[Level, float, 
     a, b = np.asarray(one), np.asarray(other)
     if a.shape != b.shape:
         return Level.DIFFERENT, 0, 0, f"was of shape {list(a.shape)}, is of {list(b.shape)}"
+    if not {a.dtype.kind, b.dtype.kind} <= NUMBERS:  # texts, times, objects
+        is_equal = a.dtype.kind == b.dtype.kind and np.array_equal(a, b)
+        return Level.EQUAL if is_equal else Level.DIFFERENT, 0, 0, "" if is_equal else f"was {a!r:.60}, is {b!r:.60}"
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     if same.all():
-        return (Level.EQUAL, 0, 0, "") if a.dtype == b.dtype else (Level.EQUAL, 0, 0, f"was {a.dtype}, is {b.dtype}")
-    a, b = a[~same].astype(np.float64), b[~same].astype(np.float64)
+        return Level.EQUAL, 0, 0, "" if a.dtype == b.dtype else f"was {a.dtype}, is {b.dtype}"
+    exact = np.complex128 if "c" in (a.dtype.kind, b.dtype.kind) else np.float64
+    a, b = a[~same].astype(exact), b[~same].astype(exact)
     with np.errstate(invalid="ignore", over="ignore"):
         gap, size = np.abs(a - b), np.maximum(np.abs(a), np.abs(b))
         near = gap <= within.absolute + within.relative * size
@@ -149,141 +171,9 @@ def _is_numeric(value: Any) -> bool:
     return hasattr(value, "dtype") or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
-def _safetensors(path: Path) -> dict[str, Any]:
-    """Tensors by name, mapped; the format is 8 bytes of length, a JSON header, the data."""
-    import numpy as np
-
-    kinds = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1"}
-    kinds |= {"U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?", "BF16": "<u2"}
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > path.stat().st_size:
-            raise ValueError("no safetensors file")
-        header: dict[str, Any] = json.loads(file.read(length))
-    values = _flat(header.pop("__metadata__", {}), "metadata ")
-    data = np.memmap(path, np.uint8, "r", 8 + length) if path.stat().st_size > 8 + length else np.empty(0, np.uint8)
-    for name, entry in header.items():
-        start, end = entry["data_offsets"]
-        # Kinds that NumPy lacks (8-bit floats) are compared as the bytes that they are.
-        tensor = data[start:end].view(kinds.get(entry["dtype"], "u1"))
-        if entry["dtype"] == "BF16":  # the upper half of a 32-bit float
-            tensor = (tensor.astype("<u4") << 16).view("<f4")
-        values[name] = tensor.reshape(entry["shape"]) if entry["dtype"] in kinds else tensor
-    return values
-
-
-def _numpy(path: Path) -> dict[str, Any]:
-    import numpy as np
-
-    return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
-
-
-def _archive(path: Path) -> dict[str, Any]:
-    import numpy as np
-
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
-
-
-def _torch(path: Path) -> dict[str, Any]:
-    from repro.stages.running import weights
-
-    return weights.values(path)
-
-
-def _parquet(path: Path) -> dict[str, Any]:
-    table = _needed("pyarrow.parquet").read_table(path)
-    return {f"column {name}, row {row}": value.as_py() for name in table.column_names
-            for row, value in enumerate(table.column(name), 1)}  # fmt: skip
-
-
-def _hdf5(path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    with _needed("h5py").File(path, "r") as file:
-        file.visititems(lambda name, one: values.update({name: one[()]} if hasattr(one, "shape") else {}))
-    return values
-
-
-def _needed(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise ValueError(f'{module.partition(".")[0]} is not here: pip install "repro-queue[readers]"') from None
-
-
-def _json_lines(path: Path) -> dict[str, Any]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return dict(pair for n, line in enumerate(lines, 1) if line for pair in _walk(json.loads(line), f"line {n}"))
-
-
-def _bytes(path: Path) -> dict[str, Any]:
-    import numpy as np
-
-    return {"": np.memmap(path, np.uint8, "r")} if path.stat().st_size else {}
-
-
-def _image(path: Path) -> dict[str, Any]:
-    import numpy as np
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return {"pixels": np.asarray(image)}
-
-
-def _csv(path: Path) -> dict[str, Any]:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    return {f"row {r}, column {c}": _number(cell) for r, row in enumerate(rows, 1) for c, cell in enumerate(row, 1)}
-
-
-def _number(cell: str) -> str | float:
-    try:
-        return float(cell)
-    except ValueError:
-        return cell
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return _flat(json.loads(path.read_bytes()))
-
-
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Every number and text of a JSON value by the way to it; an empty list or object is a value too."""
-    return dict(_walk(value, name))
-
-
-def _walk(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    items: Sequence[tuple[Any, Any]] = []
-    if isinstance(value, dict):
-        items = list(value.items())
-    elif isinstance(value, list):
-        items = list(enumerate(value))
-    if not items:
-        yield name, value
-    for key, inner in items:
-        yield from _walk(inner, f"{name}/{key}")
-
-
-READERS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    ".safetensors": _safetensors,
-    ".npy": _numpy,
-    ".npz": _archive,
-    ".pt": _torch,
-    ".pth": _torch,
-    ".parquet": _parquet,
-    ".h5": _hdf5,
-    ".hdf5": _hdf5,
-    ".jsonl": _json_lines,
-    ".bin": _bytes,
-    ".png": _image,
-    ".csv": _csv,
-    ".json": _json,
-}
-
-
 def is_worse(level: Level, same_hardware: bool, asked: str | None) -> bool:
     """Whether a level is worse than the one asked for: by default identical, or close on other hardware."""
-    return level is Level.UNKNOWN or level > Level[(asked or ("identical" if same_hardware else "close")).upper()]
+    return level is Level.UNKNOWN or level > Level.called(asked or ("identical" if same_hardware else "close"))
 
 
 def verdict(original: RunDocument, rerun: RunDocument, findings: Sequence[Finding]) -> Verdict:
@@ -304,7 +194,7 @@ def verdict(original: RunDocument, rerun: RunDocument, findings: Sequence[Findin
         "ended_at": rerun["finished_at"],
         "folder": (rerun.get("location") or "").rpartition("/")[2],
         "same_hardware": all(then.get(key) == now.get(key) for key in HARDWARE) or bool(error),
-        "outputs": sum(finding.path != METRICS for finding in findings),
+        "outputs": sum(finding.path not in (METRICS, DATA) for finding in findings),
         "worst": [vars(finding) | {"level": str(finding.level)} for finding in worst],
         "environment": now,
     }

@@ -187,7 +187,7 @@ def _document(store: Store, attempt: Complete) -> RunDocument:
         environment=manifest["environment"],
         **bounded(manifest["outputs"], mark),
         **({"unread": unread} if unread else {}),
-        **({"usage": manifest["usage"]} if "usage" in manifest else {}),
+        **{key: manifest[key] for key in ("usage", "code") if key in manifest},
     )
 
 

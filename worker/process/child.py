@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import math
 import os
 import resource
 import signal
@@ -85,6 +86,7 @@ def _run(request: dict[str, Any], report: int, work: Path) -> NoReturn:
 
     pipe = _Report(report)
     project.use(request["project"])
+    sys.path[:] = [place for place in sys.path if place not in request["elsewhere"]]
     run = Run(
         name=request["name"],
         params=Params(request["config"]),
@@ -111,12 +113,15 @@ class _Report:
         # Up here no stage's own file comes to lie, as it would at a low number that the stage has closed.
         self.handle = fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, HIGH)
         os.close(handle)
-        self._status, self._next = os.fstat(self.handle), 0.0
+        self._status, self._next, self._odd = os.fstat(self.handle), 0.0, set[str]()
 
     def progress(self, step: int, total: int | None, metrics: dict[str, Any]) -> None:
-        """At most so often, and always the last step."""
+        """At most so often; and always the last step, and a figure that is not finite for the first time."""
         now = time.monotonic()
-        if now >= self._next or step == total:
+        odd = {name for name, value in metrics.items() if isinstance(value, float) and not math.isfinite(value)}
+        is_new = not odd <= self._odd
+        self._odd |= odd
+        if now >= self._next or step == total or is_new:
             self._next = now + REPORT_EVERY
             self.write({"progress": {"step": step, "total": total, "metrics": metrics}})
 

@@ -10,7 +10,6 @@ the socket closes, the worker is gone: every child is killed.
 import contextlib
 import ctypes
 import gc
-import importlib
 import json
 import os
 import selectors
@@ -21,27 +20,20 @@ from pathlib import Path
 from typing import Any
 
 from repro.stages.running import process_tree
+from repro.stages.running.warming import warm_up, warm_up_fully
 from repro.worker.process import child
 
 HUGE = 2 << 20  # bytes of a huge page
 MADV_COLLAPSE = 25  # Linux, madvise(2)
-COLLAPSE_AFTER = 10  # children
-LIBRARIES = (
-    "hashlib", "numpy", "torch", "torch.nn.functional", "safetensors.torch", "threadpoolctl",
-    "PIL.Image", "PIL.PngImagePlugin", "PIL.JpegImagePlugin", "fsspec", "fsspec.implementations.local",
-    "matplotlib.figure", "matplotlib.backends.backend_agg",
-)  # fmt: skip
-OURS = (  # what a child calls: each would be imported anew in every one
-    "repro.stages.running.own_process",
-    "repro.stages.running.checkpoints",
-    "repro.stages.running.manifest",
-    "repro.stages.run",
-)
+# One or two runs are sooner done without what takes seconds to import; more, or whoever waits, are worth it.
+WARM_AFTER, COLLAPSE_AFTER = 3, 10  # children
+IDLE = 1.0  # seconds in which nobody asks for anything
 
 
 def main() -> None:
     requests = socket.socket(fileno=int(sys.argv[1]))
-    _preload()
+    warm_up()
+    _freeze()
     process_tree.adopt_orphans()
     code_as_of = child.modification_times("repro.stages")
     try:
@@ -51,22 +43,7 @@ def main() -> None:
     _serve(requests, code_as_of)
 
 
-def _preload() -> None:
-    for name in (*LIBRARIES, *OURS):
-        importlib.import_module(name)
-    from repro.stages.params import Params
-    from repro.stages.running import determinism
-    from repro.stages.source import compiling, provenance, registry
-
-    # What these import and look up when they are first called: here once, instead of in every child.
-    for stage in registry.BUILT_IN:
-        with contextlib.suppress(Exception):  # half-edited code is a matter of the run that wants it
-            registry.load(stage)
-    compiling.compile_own_code()
-    provenance.versions()
-    provenance.packages()
-    for _ in range(2):  # the second time looks at the libraries that the first has loaded
-        determinism.apply(Params({}))
+def _freeze() -> None:
     gc.collect()
     gc.freeze()  # a collection in a child would write to, and so copy, every page of these objects
 
@@ -89,7 +66,7 @@ def _collapse() -> None:
 
 def _serve(requests: socket.socket, code_as_of: dict[Path, int]) -> None:
     children: dict[int, int] = {}  # process id -> the write end of its report
-    started = 0
+    started, is_warm = 0, False
     ended_read, ended_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(ended_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -99,7 +76,13 @@ def _serve(requests: socket.socket, code_as_of: dict[Path, int]) -> None:
     selector.register(requests, selectors.EVENT_READ)
     selector.register(ended_read, selectors.EVENT_READ)
     while True:
-        for key, _ in selector.select():
+        events = selector.select(None if is_warm else IDLE)
+        is_idle = not events and not children
+        if not is_warm and (is_idle or (started >= WARM_AFTER and _is_asked(requests))):
+            is_warm = True
+            warm_up_fully()
+            _freeze()
+        for key, _ in events:
             if key.fileobj is not requests:
                 with contextlib.suppress(BlockingIOError):
                     os.read(ended_read, 4096)
@@ -113,6 +96,14 @@ def _serve(requests: socket.socket, code_as_of: dict[Path, int]) -> None:
                     _kill_group(pid)
                 process_tree.end_orphans(())
                 return
+
+
+def _is_asked(requests: socket.socket) -> bool:
+    """Whether there is a request for another child, and not just the news that there will be none."""
+    try:
+        return bool(requests.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except BlockingIOError:
+        return False
 
 
 def _start(requests: socket.socket, children: dict[int, int], code_as_of: dict[Path, int]) -> bool:

@@ -68,7 +68,7 @@ class Cache:
         The link comes first: what has it can't be evicted between the check and its use.
         """
         try:
-            os.link(self._path(sha256), link)
+            files.link_or_copy(self._path(sha256), link)
         except FileNotFoundError:
             return False
         if _is_good(link, sha256):

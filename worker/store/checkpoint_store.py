@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from repro.scheduler.server.connection import Document
+from repro.stages import files
 from repro.stages.errors import StageError, Unreachable
 from repro.stages.own_files import CHECKPOINTS
 from repro.stages.running.checkpoint_files import FACTS, KEEP, STATE, name_of, steps_in
@@ -93,7 +94,7 @@ def push(store: Store, location: str, folder: Path, step: int) -> str:
     pinned.mkdir()
     try:
         for name in (STATE, FACTS):
-            (pinned / name).hardlink_to(folder / name_of(step) / name)
+            files.link_or_copy(folder / name_of(step) / name, pinned / name)
         pushed = store.push(place, pinned, (STATE, FACTS))
     finally:
         shutil.rmtree(pinned, ignore_errors=True)

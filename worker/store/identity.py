@@ -12,9 +12,10 @@ import secrets
 from dataclasses import dataclass
 
 from repro.stages.errors import ReproError, Unreachable
+from repro.stages.own_files import STORE
 from repro.worker.store.store import Store
 
-IDENTITY, QUEUES = "repro-store.json", "repro-queues"
+IDENTITY, QUEUES = STORE, "repro-queues"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from repro.scheduler.runs import RERUN
 from repro.stages import files
 from repro.stages.errors import StageError, Unreachable
 from repro.stages.own_files import EARLIER, MANIFEST, name_among
+from repro.worker.store import interruption
 from repro.worker.store.cache import Cache
 from repro.worker.store.concurrently import each
 from repro.worker.store.objects import MANY, Objects, StoredObject, open_objects
@@ -274,7 +275,7 @@ class Store:
         if not self.verified_files.is_as_recorded(path, output["sha256"]):
             if not path.exists():
                 raise StageError(f"a file is gone from the store: {path}")
-            _compare(str(path), output, path.stat().st_size, files.sha256(path))
+            _compare(str(path), output, path.stat().st_size, files.sha256(path, interruption.checker()))
         (folder / output["path"]).symlink_to(path)
 
     def _note_own(self, place: str, sha256: str) -> None:

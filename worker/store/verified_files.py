@@ -1,6 +1,6 @@
 """Which files of a local store this machine has read and found as they were recorded.
 
-    home/seen/<sha256>-<inode>   how the file stood then
+    home/seen/ab/<sha256>-<inode>   how the file stood then; `ab` are the first two digits
 
 A file that stands as it stood need not be read again; one that was written to since has another time of
 modification, and is.
@@ -9,14 +9,14 @@ modification, and is.
 import contextlib
 import json
 import os
+import secrets
 import time
 from pathlib import Path
-from threading import get_native_id
 
 from repro.stages import files
 
 UNUSED = 90 * 86400.0  # seconds after which it is forgotten how a file stood
-TIDY_EVERY = 1000  # notes
+TIDY_EVERY = 100  # notes
 
 
 class VerifiedFiles:
@@ -44,21 +44,23 @@ class VerifiedFiles:
 
     def note(self, path: Path, sha256: str) -> None:
         """Remember that a file has been read, or written, and holds this."""
-        self.folder.mkdir(parents=True, exist_ok=True)
         standing = _standing(path)
         note = self._note_of(sha256, standing)
-        beside = note.with_name(f".{note.name}-{os.getpid()}-{get_native_id()}")
+        note.parent.mkdir(parents=True, exist_ok=True)
+        beside = note.with_name(f".{note.name}-{secrets.token_hex(8)}")
         beside.write_text(json.dumps(standing))
         beside.rename(note)
         self._notes += 1
         if self._notes % TIDY_EVERY == 0:
-            self._tidy()
+            self._tidy(sha256[:2])
 
     def _note_of(self, sha256: str, standing: list[int]) -> Path:
-        return self.folder / f"{sha256}-{standing[1]}"
+        return self.folder / sha256[:2] / f"{sha256}-{standing[1]}"
 
-    def _tidy(self) -> None:
-        for note in self.folder.iterdir():
+    def _tidy(self, part: str) -> None:
+        """One of the 256 folders: notes are made while somebody waits for bytes. In turn, as digests fall, all are."""
+        of_earlier = self.folder.glob("*-*") if part == "00" else ()  # when they all lay in one folder
+        for note in (*of_earlier, *(self.folder / part).iterdir()):
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - note.stat().st_mtime > UNUSED:
                     note.unlink()

@@ -82,4 +82,4 @@ def _standing(run: "RunDocument") -> str:
     state, priority = str(run["state"]), run["priority"]
     if state not in ("waiting", "pending"):
         return state
-    return state + (", held" if run["held"] else "") + (f", priority {priority}" if priority else "")
+    return state + (", held" if run["held"] is True else "") + (f", priority {priority}" if priority else "")

@@ -22,7 +22,6 @@ class Number(click.FloatRange):
 
 INT64 = click.IntRange(-(2**63), 2**63 - 1)
 INT32 = click.IntRange(-(2**31), 2**31 - 1)
-LONGEST = 10 * 365 * 86400  # seconds: ten years; MongoDB's dates end, and nobody waits for longer
 
 
 class Size(click.ParamType[int]):

@@ -1,5 +1,6 @@
 """What came of a submit, for people or as JSON: for `repro submit`, and for commands that submit what they made."""
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,27 @@ if TYPE_CHECKING:
 
 def report(submitted: "Sequence[Submitted]", as_json: bool) -> None:
     _show([_line(run.name, _became(run), run.location) for run in submitted], as_json)
-    _note_changes({run.stage for run in submitted if run.new})
+    stages = {run.stage for run in submitted if run.new}
+    _note_defaults(stages)
+    _note_changes({run.stage for run in submitted if run.new and not run.sent})
 
 
 def report_plan(plan: "Plan", as_json: bool) -> None:
     """What a submit would do; nothing was inserted."""
     _show([_line(c.name, _would_be(plan.equal.get(c.name)), c.where) for c in plan.fresh], as_json)
+
+
+def _note_defaults(stages: set[str]) -> None:
+    from repro.stages.source import registry
+
+    for stage in sorted(stages):
+        for key, given in registry.double_defaults(stage).items():
+            defaults = " and ".join(json.dumps(one, default=repr) for one in given)
+            click.echo(
+                f'note: stage "{stage}" reads "{key}" with two defaults, {defaults}: a run that reads both fails; '
+                "give it one, or another key",
+                err=True,
+            )
 
 
 def _note_changes(stages: set[str]) -> None:
@@ -28,8 +44,8 @@ def _note_changes(stages: set[str]) -> None:
     changed = {registry.package(stage) for stage in stages if provenance.snapshot(stage).facts.get("dirty")}
     if changed:
         click.echo(
-            f"note: {', '.join(sorted(changed))} has changes that are not committed. No result hangs on what git knows "
-            f"of the code; but who reads one back next year finds these changes only in the {DIFF} beside it",
+            f"note: {', '.join(sorted(changed))} has changes that are not committed; they will lie beside the results, "
+            f"as {DIFF}",
             err=True,
         )
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import click
 from repro.readers.queue_access import connect, has_queue
 
 if TYPE_CHECKING:
+    from repro.scheduler.queue.submission import Submitted
     from repro.scheduler.server.connection import Queue
     from repro.stages.config import Config
 
@@ -63,29 +64,34 @@ def check(config: "Config", where: str, allow_unknown: Sequence[str] = ()) -> No
 def submit(paths: Sequence[Path], allow_unknown: Sequence[str], as_json: bool, **options: Any) -> None:
     """Put files into the queue, and say what came of it."""
     from repro.commands.shared.submit_report import report
+    from repro.readers.shipping import shipper
     from repro.scheduler.queue import submission as scheduler
 
-    change = scheduler.Change(allow_unknown=allow_unknown)
-    report(scheduler.submit(connect(), paths, change, scheduler.Options(**options)), as_json)
+    db, change = connect(), scheduler.Change(allow_unknown=allow_unknown)
+    report(scheduler.submit(db, paths, change, scheduler.Options(**options), shipper(db)), as_json)
 
 
 def submit_each(tagged: "Sequence[tuple[Path, list[str]]]", as_json: bool) -> None:
     """Put files into the queue, each with tags of its own, and say what came of it."""
     from repro.commands.shared.submit_report import report
-    from repro.scheduler.queue import submission as scheduler
 
-    db = connect()
-    report(
-        [s for path, tags in tagged for s in scheduler.submit(db, [path], None, scheduler.Options(tags=tags))], as_json
-    )
+    report([run for each in _submitted(connect(), tagged) for run in each], as_json)
 
 
 def run_to_the_end(db: "Queue", tagged: "Sequence[tuple[Path, list[str]]]") -> None:
     """Submit and wait; that some of them end badly is no error here."""
     from repro.readers.run_ends import as_they_end
-    from repro.scheduler.queue import submission as scheduler
     from repro.stages.errors import RunFailed
 
-    names = [scheduler.submit(db, [path], None, scheduler.Options(tags=tags))[-1].name for path, tags in tagged]
+    names = [each[-1].name for each in _submitted(db, tagged)]
     with contextlib.suppress(RunFailed):
         deque(as_they_end(db, names), maxlen=0)
+
+
+def _submitted(db: "Queue", tagged: "Sequence[tuple[Path, list[str]]]") -> "Iterator[list[Submitted]]":
+    from repro.readers.shipping import shipper
+    from repro.scheduler.queue import submission as scheduler
+
+    ship = shipper(db)
+    for path, tags in tagged:
+        yield scheduler.submit(db, [path], None, scheduler.Options(tags=tags), ship)

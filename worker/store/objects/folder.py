@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from repro.stages import files
 from repro.stages.errors import Unreachable
+from repro.worker.store import interruption
 from repro.worker.store.objects import StoredObject
 
 TRIES = 100  # each loses to another worker's removal at that very moment
@@ -22,7 +24,7 @@ class LocalObjects:
         self.root = Path(url.removeprefix("file://"))
 
     def check(self) -> None:
-        probe = self.root / f".probe-{os.getpid()}"
+        probe = self.root / f".probe-{secrets.token_hex(8)}"
         with self._usable("written"):
             self.root.mkdir(parents=True, exist_ok=True)
             probe.touch()
@@ -46,7 +48,7 @@ class LocalObjects:
                     raise
 
     def upload(self, key: str, path: Path) -> str:
-        digest = files.sha256(path)
+        digest = files.sha256(path, interruption.checker())
         target = self.root / key
         target.parent.mkdir(parents=True, exist_ok=True)
         files.publish(path, target)

@@ -11,7 +11,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -21,10 +21,12 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 
 from repro.stages.errors import ReproError
+from repro.stages.s3_client import connect
+from repro.worker.store import interruption
 from repro.worker.store.cache import DISK
 from repro.worker.store.objects import StoredObject
-from repro.worker.store.objects.s3_connection import bucket_and_prefix, connect
-from repro.worker.store.objects.s3_errors import explained
+from repro.worker.store.objects.s3_connection import bucket_and_prefix
+from repro.worker.store.objects.s3_errors import code_of, explained
 
 PART = 8 << 20  # bytes; up to here an object is one PutObject
 PARTS = 8  # parts of one object under way at once: 64 MiB, twice that where they wait for their turn
@@ -40,7 +42,7 @@ class S3Objects:
         self.prefix = f"{prefix}/" if prefix else ""
         if not self.bucket:
             raise ReproError(f"REPRO_STORE={url}: no bucket; write s3://BUCKET/PREFIX")
-        self.store, self._client = connect(self.bucket, self.url)
+        self.store, self._client = connect(self.bucket, f"REPRO_STORE={url}")
 
     def check(self) -> None:
         with self._explained("the store"):
@@ -78,7 +80,7 @@ class S3Objects:
         digest = hashlib.sha256()
         with self._explained(key):
             try:
-                parts = _parts(path, digest)
+                parts = _parts(path, digest, interruption.checker())
                 obstore.put(self.store, self.prefix + key, parts, chunk_size=PART, max_concurrency=PARTS)
             except (BaseError, OSError):
                 if self._size_or_none(key) != size:  # else only the reply was lost
@@ -91,7 +93,12 @@ class S3Objects:
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         with self._explained(key):
-            return bytes(obstore.get_range(self.store, self.prefix + key, start=start, length=length))
+            try:
+                return bytes(obstore.get_range(self.store, self.prefix + key, start=start, length=length))
+            except BaseError as error:
+                if code_of(error) == "InvalidRange":  # it begins behind the last byte
+                    return b""
+                raise
 
     def download(self, key: str, path: Path, size: int) -> str:
         if size <= PART:
@@ -147,7 +154,7 @@ class S3Objects:
 
     def _download_parts(self, key: str, path: Path, size: int) -> str:
         """Ranges at once, hashed in their order, so that no more than a few are held."""
-        digest, waiting = hashlib.sha256(), deque[Future[Any]]()
+        digest, waiting, check = hashlib.sha256(), deque[Future[Any]](), interruption.checker()
         with ThreadPoolExecutor(PARTS) as threads, path.open("wb") as file:
 
             def fetch(start: int) -> Any:
@@ -156,6 +163,7 @@ class S3Objects:
                 return data
 
             for start in range(0, size, PART):
+                check()
                 waiting.append(threads.submit(fetch, start))
                 if len(waiting) > PARTS + 2:
                     digest.update(waiting.popleft().result())
@@ -193,8 +201,9 @@ class S3Objects:
         return explained(self.url, self.bucket, what)
 
 
-def _parts(path: Path, digest: Any) -> Iterator[bytes]:
+def _parts(path: Path, digest: Any, check: Callable[[], None]) -> Iterator[bytes]:
     with path.open("rb") as file:
         while part := file.read(PART):
+            check()
             digest.update(part)
             yield part

@@ -27,7 +27,7 @@ def explained(url: str, bucket: str, what: str) -> Iterator[None]:
     except (BaseError, BotoCoreError, ClientError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # this machine's own disk
-        code = _code(error)
+        code = code_of(error)
         if code == "NoSuchBucket":
             raise Unreachable(f"there is no bucket {bucket}; make it, or see REPRO_STORE") from None
         if isinstance(error, FileNotFoundError) or code in GONE:
@@ -41,7 +41,7 @@ def _why(error: Exception, code: str) -> str:
     return f"{code or _innermost(error)}; see REPRO_STORE and AWS_ENDPOINT_URL"
 
 
-def _code(error: Exception) -> str:
+def code_of(error: Exception) -> str:
     """The server's own word for what is wrong; empty if it sent none. obstore quotes the XML that has it."""
     if isinstance(error, ClientError):
         return str(error.response.get("Error", {}).get("Code", ""))
