@@ -83,11 +83,13 @@ class Engine:
         # On the host's network, for where only the host's name service knows where packages are.
         return self.docker("build", "--quiet", "--network", "host", "-f", file, *options, "-t", tag, context)
 
-    def compose(self, project, *words, check=True, timeout=300):
-        return self._call("docker-compose", "-p", "repro", *words, check=check, timeout=timeout, cwd=project)
+    def compose(self, project, *words, check=True, timeout=300, **environment):
+        more = {"check": check, "timeout": timeout, "cwd": project, "env": self.environment(**environment)}
+        return self._call("docker-compose", "-p", "repro", *words, **more)
 
     def _call(self, *words, check, **options):
-        done = subprocess.run(words, env=self.environment(), capture_output=True, text=True, check=False, **options)
+        options = {"env": self.environment()} | options
+        done = subprocess.run(words, capture_output=True, text=True, check=False, **options)
         if check and done.returncode:
             raise AssertionError(f"{words}: {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
         return done
