@@ -1,7 +1,5 @@
 """`repro priority`: change which runs come first."""
 
-from functools import partial
-
 import click
 
 from repro.commands.shared.change_runs import change_runs, takes_names
@@ -17,6 +15,6 @@ from repro.commands.shared.option_types import INT32
 def priority(number: int, names: tuple[str, ...], as_json: bool) -> int:
     """Give runs that wait or are pending another priority. Of the runs that fit a worker, the one with the highest
     number is claimed first."""
-    from repro.scheduler import runs
+    from repro.scheduler.queue import changes
 
-    return change_runs(partial(runs.set_priority, priority=number), runs.QUEUED, "given a priority", names, as_json)
+    return change_runs(changes.priority(number), names, as_json)

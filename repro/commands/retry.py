@@ -8,7 +8,7 @@ import click
 from repro.commands.shared.change_runs import change_runs, takes_names
 
 if TYPE_CHECKING:
-    from repro.commands.shared.change_runs import Change
+    from repro.scheduler.queue.changes import Verb
     from repro.scheduler.runs import RunDocument
     from repro.scheduler.server.connection import Queue
 
@@ -23,23 +23,24 @@ def retry(names: tuple[str, ...], with_code: bool, as_json: bool) -> int:
 
     They are computed by the code that they were submitted with.
     """
-    from repro.scheduler import runs
+    from repro.scheduler.queue import changes
 
-    verb = _with_todays_code() if with_code else runs.retry
-    return change_runs(verb, runs.RETRIABLE, "retried", names, as_json)
+    return change_runs(_with_todays_code() if with_code else changes.RETRY, names, as_json)
 
 
-def _with_todays_code() -> "Change":
+def _with_todays_code() -> "Verb":
+    from dataclasses import replace
+
     from repro.readers.shipping import shipper
     from repro.scheduler import runs
-    from repro.scheduler.queue import lookup
+    from repro.scheduler.queue import changes, lookup
     from repro.stages.source import registry
 
     ship_of = cache(shipper)  # one for all names: it opens the store
 
-    def verb(db: "Queue", name: str, by: str = "") -> "RunDocument | None":
+    def change(db: "Queue", name: str, by: str = "") -> "RunDocument | None":
         run = lookup.run(db, name)
         registry.check(run["config"], name, run.get("allow_unknown", ()))
         return runs.retry(db, name, by, dict(ship_of(db)(run["stage"])))
 
-    return verb
+    return replace(changes.RETRY, change=change)

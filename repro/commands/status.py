@@ -8,11 +8,11 @@ import click
 from repro.commands.shared import completion
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from rich.console import RenderableType
 
-    from repro.scheduler.queue.listing import Only
     from repro.scheduler.runs import RunDocument
     from repro.scheduler.server.connection import Queue
 
@@ -31,6 +31,20 @@ REFRESH = 1.0  # seconds
     help="Show only runs with this tag; if it is given again, runs with all of the tags.",
 )
 @click.option(
+    "--where",
+    metavar="CONDITION",
+    multiple=True,
+    help="Show only runs for which this holds, such as 'lr>1e-3', 'arch in resnet,baseline', 'clip exists' or "
+    "'metrics.accuracy>=0.9'; if it is given again, runs for which all hold.",
+)
+@click.option(
+    "--sort",
+    metavar="KEY",
+    default="",
+    help="Sort by a key, metrics.NAME, params.KEY, name, submitted or finished; with -KEY the largest comes first. "
+    "By a key or a figure it shows done runs, unless --state says otherwise, and no run without it.",
+)
+@click.option(
     "-n",
     "--last",
     "limit",
@@ -46,14 +60,19 @@ def status(
     states: tuple[str, ...],
     stages: tuple[str, ...],
     tags: tuple[str, ...],
+    where: tuple[str, ...],
+    sort: str,
     limit: int,
     watch: bool,
     as_json: bool,
 ) -> None:
     """Show the queue: first the runs that are running, then those that wait and why, then those that have ended, the
-    newest first."""
+    newest first.
+
+    A KEY in --where and --sort is a key of the config; params.KEY is the value that the run used, a default too.
+    """
     from repro.readers.queue_access import connect
-    from repro.scheduler.queue import listing, lookup
+    from repro.scheduler.queue import filters, key_hints, listing, lookup, pages
     from repro.stages.errors import ConfigError
 
     if wrong := [state for state in states if state not in listing.STATES]:
@@ -62,35 +81,42 @@ def status(
     lookup.runs(
         db, named := [name for name in names if not lookup.is_pattern(name)], {"_id": 1}
     )  # refuses what is not there
-    only = listing.Only(states, stages, tags, names)
+    only = listing.Only(states, stages, tags, names, [filters.parse(text) for text in where])
+    keys = filters.keys(only.where, sort)
     limit = max(limit, len(named))
+
+    def read() -> "Sequence[RunDocument]":
+        return pages.page(db, only, sort, limit=limit).runs if where or sort else listing.newest(db, only, limit)
+
     if watch:
-        _watch(db, only, limit)
-    else:
-        _once(db, only, limit, as_json)
+        _watch(db, read, keys)
+        return
+    listed = read()
+    _once(db, listed, keys, as_json)
+    for line in key_hints.unknown(db, keys) if not listed else ():
+        click.echo(f"warning: {line}", err=True)
 
 
-def _once(db: "Queue", only: "Only", limit: int, as_json: bool) -> None:
+def _once(db: "Queue", listed: "Sequence[RunDocument]", keys: "Sequence[str]", as_json: bool) -> None:
     from repro.scheduler.queue import listing, workers
     from repro.scheduler.server.connection import server_time
     from repro.views import status_table
     from repro.views.tables import dump, table
 
-    listed = listing.newest(db, only, limit)
     reasons, counts = listing.why_waiting(db, listed), listing.counts(db)
     if as_json:
         explained = [run | {"why": reasons.get(run["_id"])} for run in listed]
         dump({"counts": counts, "shared_cards": workers.sharing(db), "runs": explained})
         return
     if listed:
-        rows = _rows(db, listed, reasons, server_time(db))
-        table(status_table.COLUMNS, rows, status_table.paint, status_table.EXPENDABLE)
+        rows = _rows(db, listed, reasons, keys, server_time(db))
+        table(status_table.columns(keys), rows, status_table.paint, status_table.EXPENDABLE)
     click.echo(status_table.summary(counts), err=bool(listed))
     for line in _warnings(db):
         click.echo(line, err=True)
 
 
-def _watch(db: "Queue", only: "Only", limit: int) -> None:
+def _watch(db: "Queue", read: "Callable[[], Sequence[RunDocument]]", keys: "Sequence[str]") -> None:
     """Drawn over itself line by line: nothing is cleared in between, so nothing flickers."""
     import sys
     import time
@@ -101,13 +127,13 @@ def _watch(db: "Queue", only: "Only", limit: int) -> None:
 
     if not sys.stdout.isatty():
         raise ConfigError("--watch: needs a terminal; in a pipe ask for --json now and then")
-    with Live(_screen(db, only, limit), auto_refresh=False, screen=True, vertical_overflow="crop") as live:
+    with Live(_screen(db, read(), keys), auto_refresh=False, screen=True, vertical_overflow="crop") as live:
         while True:
             time.sleep(REFRESH)
-            live.update(_screen(db, only, limit), refresh=True)
+            live.update(_screen(db, read(), keys), refresh=True)
 
 
-def _screen(db: "Queue", only: "Only", limit: int) -> "RenderableType":
+def _screen(db: "Queue", listed: "Sequence[RunDocument]", keys: "Sequence[str]") -> "RenderableType":
     from rich.console import Console, Group
 
     from repro.scheduler.queue import listing
@@ -115,10 +141,10 @@ def _screen(db: "Queue", only: "Only", limit: int) -> "RenderableType":
     from repro.views import status_table
     from repro.views.tables import grid
 
-    listed, now = listing.newest(db, only, limit), server_time(db)
-    rows = _rows(db, listed, listing.why_waiting(db, listed), now)
+    now = server_time(db)
+    rows = _rows(db, listed, listing.why_waiting(db, listed), keys, now)
     heading = f"{status_table.summary(listing.counts(db))}   {now:%H:%M:%S} UTC, Ctrl-C leaves"
-    shown = grid(status_table.COLUMNS, rows, Console().width, status_table.paint, status_table.EXPENDABLE)
+    shown = grid(status_table.columns(keys), rows, Console().width, status_table.paint, status_table.EXPENDABLE)
     return Group(heading, *_warnings(db), "", shown)
 
 
@@ -129,10 +155,16 @@ def _warnings(db: "Queue") -> list[str]:
     return [f"warning: {describe_sharing(shared)}"] if (shared := workers.sharing(db)) else []
 
 
-def _rows(db: "Queue", listed: "Sequence[RunDocument]", reasons: dict[str, str], now: "datetime") -> list[list[str]]:
+def _rows(
+    db: "Queue",
+    listed: "Sequence[RunDocument]",
+    reasons: dict[str, str],
+    keys: "Sequence[str]",
+    now: "datetime",
+) -> list[list[str]]:
     from repro.scheduler.queue import workers
     from repro.views import status_table
 
     busy = any("cards" in run for run in listed)
     alive = {worker["_id"]: worker for worker in workers.live(db)} if busy else {}
-    return status_table.rows(listed, alive, reasons, now)
+    return status_table.rows(listed, alive, reasons, now, keys)

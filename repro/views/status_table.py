@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from repro.scheduler.configs.spelling import spell
+from repro.scheduler.queue import filters
 from repro.stages.plain import clean, done, figures, number
 from repro.views.tables import duration, load, speed
 
@@ -27,11 +29,26 @@ def summary(counts: dict[str, int]) -> str:
     return ", ".join(f"{n} {state}" for state, n in counts.items()) or "the queue is empty"
 
 
+def columns(keys: Sequence[str] = ()) -> tuple[str, ...]:
+    """The columns, with one for each of these keys of the filter language before the last."""
+    return (*COLUMNS[:-1], *keys, COLUMNS[-1])
+
+
 def rows(
-    runs: "Sequence[RunDocument]", workers: Mapping[str, dict[str, Any]], reasons: Mapping[str, str], now: "datetime"
+    runs: "Sequence[RunDocument]",
+    workers: Mapping[str, dict[str, Any]],
+    reasons: Mapping[str, str],
+    now: "datetime",
+    keys: Sequence[str] = (),
 ) -> list[list[str]]:
-    """A row a run; `workers`: by name; `reasons`: why a run waits, by its name."""
-    return [_row(run, workers, reasons, now) for run in runs]
+    """A row a run; `workers`: by name; `reasons`: why a run waits, by its name; `keys`: see `columns`."""
+    made = [_row(run, workers, reasons, now) for run in runs]
+    return [[*row[:-1], *(_value(run, key) for key in keys), row[-1]] for run, row in zip(runs, made, strict=True)]
+
+
+def _value(run: "RunDocument", key: str) -> str:
+    value = filters.value(run, key)
+    return "" if value is None else clean(spell(value), 40)
 
 
 def _row(

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from repro.scheduler.queue import claims, lookup, workers
+from repro.scheduler.queue.filters import Condition
 from repro.scheduler.queue.waiting import Facts, reason
 from repro.scheduler.runs import FINAL, RunDocument, State
 from repro.scheduler.runs.run_document import collection
@@ -35,6 +36,7 @@ class Only:
     stages: Sequence[str] = ()
     tags: Sequence[str] = ()
     patterns: Sequence[str] = ()
+    where: Sequence[Condition] = ()
 
     def guard(self) -> Document:
         """The filter; the states are not in it, for each is asked for by itself."""
@@ -46,7 +48,7 @@ class Only:
             guard["$or"] = [{"_id": {"$in": exact}}] if exact else []
             patterns = (lookup.as_expression(word) for word in self.patterns if lookup.is_pattern(word))
             guard["$or"] += [{"_id": {"$regex": pattern}} for pattern in patterns]
-        return guard
+        return {"$and": [guard, *(one.guard() for one in self.where)]} if self.where else guard
 
 
 def newest(db: Queue, only: Only | None = None, limit: int = 20) -> list[RunDocument]:

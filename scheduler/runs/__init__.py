@@ -16,7 +16,7 @@ leaves and, where a worker writes, by the token of its claim. Times are the serv
     shorten_waits      running | pending, as it is  the server's clock went back: leases and backoffs would last longer
     cancel             waiting | pending | running -> cancelled
     retry              failed | cancelled -> waiting | pending
-    hold, unhold, set_priority   waiting | pending, as they are
+    hold, unhold, set_priority   waiting | pending, as they are; these and cancel also of all that a filter lets through
     restore            (none) -> done               from a complete folder, when the queue was lost
     rerun              (none) | final -> pending    a done run is computed again, under a name of its own
     record_verdict     done, as it is               what a rerun came to joins it; its result stays as it is
@@ -28,7 +28,19 @@ Not guaranteed: that a lease lasts as long as asked (the server's clock may jump
 for liveness; what a late worker may write is decided by its token alone.
 """
 
-from repro.scheduler.runs.by_user import VERDICTS, cancel, hold, record_verdict, retry, set_priority, unhold
+from repro.scheduler.runs.by_user import (
+    VERDICTS,
+    cancel,
+    cancel_all,
+    hold,
+    hold_all,
+    record_verdict,
+    retry,
+    set_priority,
+    set_priority_of_all,
+    unhold,
+    unhold_all,
+)
 from repro.scheduler.runs.by_worker import (
     CLAIM_ORDER,
     ClaimSpread,
@@ -73,6 +85,7 @@ __all__ = [
     "Verdict",
     "adopt",
     "cancel",
+    "cancel_all",
     "claim",
     "claimable",
     "complete",
@@ -82,6 +95,7 @@ __all__ = [
     "fail",
     "hand_back",
     "hold",
+    "hold_all",
     "new_token",
     "passing_over",
     "record_verdict",
@@ -92,9 +106,11 @@ __all__ = [
     "restore",
     "retry",
     "set_priority",
+    "set_priority_of_all",
     "shorten_waits",
     "submit",
     "tokens",
     "told_by",
     "unhold",
+    "unhold_all",
 ]

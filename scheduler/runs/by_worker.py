@@ -8,7 +8,17 @@ import pymongo
 from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import WriteConcernError
 
-from repro.scheduler.runs.expressions import NOW, Pipeline, backoff, history, later, literals, milliseconds
+from repro.scheduler.runs.expressions import (
+    CLAIMED,
+    ENDED,
+    NOW,
+    Pipeline,
+    backoff,
+    history,
+    later,
+    literals,
+    milliseconds,
+)
 from repro.scheduler.runs.lacks import Lack, passing_over
 from repro.scheduler.runs.run_document import OF_AN_ATTEMPT, RunDocument, collection
 from repro.scheduler.runs.states import State
@@ -88,7 +98,7 @@ def claim(
                 "started_at": NOW,
                 "not_before": None,
                 "lease": {"$mergeObjects": [{"$literal": holder}, {"expires_at": later(lease)}]},
-                "history": history(to=State.RUNNING, by=worker, token=holder["token"]),
+                "history": history(to=State.RUNNING, noted=CLAIMED, by=worker, token=holder["token"]),
             }
         },
         {"$unset": ["progress", "log_tail", "error", "finished_at", "aside", "put_off"]},
@@ -151,7 +161,7 @@ def complete(db: Queue, name: str, token: str, location: str, result: Mapping[st
     ended = {"$cond": [{"$eq": [{"$type": "$verifies"}, "missing"]}, State.DONE.value, State.VERIFIED.value]}
     update: Pipeline = [
         {"$set": {"state": ended, "finished_at": NOW} | literals({**result, "location": location})},
-        {"$set": {"history": history(to="$state", token=token)}},
+        {"$set": {"history": history(to="$state", noted=ENDED, token=token)}},
         {"$unset": [*OF_AN_ATTEMPT, "error", "checkpoint"]},
     ]
     if collection(db).update_one(_held_by(name, token), update).matched_count == 1:
@@ -186,7 +196,7 @@ def hand_back(db: Queue, name: str, token: str, checkpoint: Document | None = No
             "$set": {
                 "state": State.PENDING.value,
                 "attempts": {"$subtract": ["$attempts", 1]},
-                "history": history(to=State.PENDING, token=token, why=why),
+                "history": history(to=State.PENDING, noted=ENDED, token=token, why=why),
             }
             | _last_checkpoint(checkpoint)
         },
@@ -253,7 +263,7 @@ def _give_up(error: Mapping[str, Any], wait: Any, **facts: Any) -> Pipeline:
             "$set": {
                 "not_before": {"$cond": [again, {"$add": [NOW, milliseconds("$put_off")]}, None]},
                 "finished_at": {"$cond": [again, "$$REMOVE", NOW]},
-                "history": history(to="$state", why=error["message"], **facts),
+                "history": history(to="$state", noted=ENDED, why=error["message"], **facts),
                 "error": shown,
             }
         },

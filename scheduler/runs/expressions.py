@@ -22,10 +22,16 @@ def backoff(first: int) -> Document:
     return {"$multiply": [BACKOFF, doubled, {"$add": [0.5, {"$rand": {}}]}]}
 
 
-def history(to: str, **facts: Any) -> Document:
-    """The history with one more entry, the oldest dropped past the bound."""
+CLAIMED = {"from_step": "$checkpoint.step"}  # what the history notes of an attempt, as far as it is known
+ENDED = {"step": "$progress.step", "cards": "$cards"}
+
+
+def history(to: str, noted: Mapping[str, str] | None = None, **facts: Any) -> Document:
+    """The history with one more entry, the oldest dropped past the bound; `noted`: fields of the document as it is."""
     field: Any = to if to.startswith("$") else {"$literal": str(to)}
-    entry = {"at": NOW, "to": field} | literals({key: value for key, value in facts.items() if value})
+    entry = (
+        {"at": NOW, "to": field} | literals({key: value for key, value in facts.items() if value}) | dict(noted or {})
+    )
     return {"$slice": [{"$concatArrays": ["$history", [entry]]}, -HISTORY]}
 
 

@@ -55,6 +55,9 @@ class HistoryEntry(TypedDict, total=False):
     by: str | None
     why: str
     token: str
+    from_step: int  # of a claim: the step that the attempt was to go on from
+    step: int  # of an attempt's end: the last step that it told
+    cards: list[str]  # and where it ran
 
 
 class OutputsTotal(TypedDict, total=False):
@@ -155,6 +158,13 @@ INDEXES = [
     # For what looks for dead workers all the time: of thousands of running runs it reads those alone.
     IndexModel([("lease.expires_at", 1)], name="leases", partialFilterExpression={"state": State.RUNNING.value}),
     IndexModel([("put_off", 1)], name="put_off", partialFilterExpression={"put_off": {"$gte": 0}}),
+    # For lists (`pages`): the newest that wait, those of a rare stage, and done runs by what was made of them, by any
+    # figure and by any key. What is partial on done costs a submit and a claim nothing.
+    IndexModel([("state", 1), ("submitted_at", DESCENDING)], name="newest"),
+    IndexModel([("state", 1), ("stage", 1), ("finished_at", DESCENDING)], name="stage"),
+    IndexModel([("sources", 1)], name="made", partialFilterExpression={"state": State.DONE.value}),
+    IndexModel([("metrics.$**", 1)], name="figures", partialFilterExpression={"state": State.DONE.value}),
+    IndexModel([("config.$**", 1)], name="keys", partialFilterExpression={"state": State.DONE.value}),
 ]
 
 

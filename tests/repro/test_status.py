@@ -93,6 +93,31 @@ def test_filters(queue, status, words, expected):
     assert names(status(*words, "--json")) == expected
 
 
+def test_where_and_sort_show_what_they_go_by(queue, status):
+    done = status("--where", "gpus>=1", "--sort", "-gpus", "--state", "pending", "--state", "running")
+    assert (done.returncode, names(done)) == (0, ["big", "running"]), done.stderr
+    head, *rows = (line.split(",") for line in done.stdout.splitlines())
+    assert [row[head.index("gpus")] for row in rows] == ["4", "1"]
+    done = status("--sort", "-metrics.accuracy")
+    assert names(done) == ["good"]
+    assert done.stdout.splitlines()[1].split(",")[-2] == "0.91234"
+    shown = json.loads(status("--where", "metrics.accuracy exists", "--json").stdout)["runs"]
+    assert [run["_id"] for run in shown] == ["good"]
+
+
+def test_a_mistyped_key_is_told(queue, status):
+    done = status("--where", "gpu>1")
+    assert done.returncode == 0
+    assert done.stderr == "warning: no run has gpu; did you mean gpus?\n"
+    done = status("--sort", "-metrics.acuracy")
+    assert done.stderr == "warning: no run has metrics.acuracy; did you mean metrics.accuracy?\n"
+    done = status("--where", "gpus")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: 'gpus' is no condition; write KEY OP VALUE, such as 'lr>1e-3', 'arch in resnet,baseline', 'clip exists'\n"
+    )
+
+
 def test_a_name_that_is_not_there_is_refused(queue, status):
     assert status("nobody").stderr == "error: no such run: nobody; repro status lists them\n"
     assert "needs a terminal" in status("--watch").stderr

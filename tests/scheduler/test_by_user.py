@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from repro.scheduler import runs
-from repro.scheduler.queue import lineage
+from repro.scheduler.queue import changes, filters, lineage
+from repro.scheduler.queue.listing import Only
 
 ROUNDS = 30
 
@@ -176,3 +177,58 @@ def test_a_chain_goes_through_ended_runs_and_leaves_the_neighbours(db):
     assert lineage.chain(db, ["model"]) == ["report", "table", "model", "stream", "data"]
     assert set(lineage.chain(db, ["done"])) == {"data", "stream", "model", "report", "sibling", "table"}
     assert lineage.chain(db, ["other"]) == ["table", "other"]
+
+
+def test_the_history_notes_where_an_attempt_was_to_go_on_from_and_how_far_it_came(db):
+    add(db)
+    token = claim(db)["lease"]["token"]
+    runs.renew(db, "model", token, 30, {"progress": {"step": 7, "total": 9}, "cards": ["GPU-a"]})
+    runs.hand_back(db, "model", token, {"step": 5, "location": "file:///s/model-1/5"})
+    token = claim(db)["lease"]["token"]
+    runs.renew(db, "model", token, 30, {"progress": {"step": 9, "total": 9}})
+    runs.complete(db, "model", token, "file:///s/model", {})
+    noted = [{k: e[k] for k in ("to", "from_step", "step", "cards") if k in e} for e in get(db)["history"]]
+    assert noted == [
+        {"to": "pending"},
+        {"to": "running"},
+        {"to": "pending", "step": 7, "cards": ["GPU-a"]},
+        {"to": "running", "from_step": 5},
+        {"to": "done", "step": 9},
+    ]
+
+
+class Bulk:
+    def __init__(self, db):
+        for name, lr in (("a", 1), ("b", 2), ("c", 3)):
+            runs.submit(db, [runs.document(name, {"stage": "train", "lr": lr}, name, [], [])])
+        self.db = db
+
+    def do(self, verb, *where):
+        return changes.change_all(self.db, verb, Only(where=[filters.parse(text) for text in where]), by="me")
+
+    def those(self, **guard):
+        return [run["_id"] for run in self.db.runs.find(guard).sort("_id")]
+
+
+def test_all_that_a_filter_lets_through_are_changed_and_no_other(db):
+    bulk = Bulk(db)
+    assert bulk.do(changes.HOLD, "lr>1") == 2
+    assert bulk.those(held=True) == ["b", "c"]
+    assert bulk.do(changes.priority(7), "lr<=2") == 2
+    assert bulk.those(priority=7) == ["a", "b"]
+    assert bulk.do(changes.CANCEL, "lr=3") == 1
+    assert bulk.do(changes.CANCEL, "lr=3") == 0  # its state lets it through no more
+    assert bulk.do(changes.UNHOLD) == 2
+    assert bulk.those(held=True) == ["c"]
+    assert bulk.do(changes.RETRY) == 1
+    assert bulk.those(state="pending") == ["a", "b", "c"]
+    assert [entry.get("by") for entry in get(db, "c")["history"]] == [None, "me", "me", "me"]
+
+
+def test_a_bulk_change_leaves_alone_what_has_left_the_filter(db):
+    bulk = Bulk(db)
+    only = Only(states=["pending"])
+    claimed = claim(db)["_id"]
+    assert changes.change_all(db, changes.CANCEL, only, by="me") == 2
+    assert get(db, claimed)["state"] == "running"
+    assert bulk.those(state="cancelled") == ["b", "c"]

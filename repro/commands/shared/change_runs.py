@@ -1,6 +1,6 @@
 """What the user's verbs have in common: cancel, retry, hold, unhold and priority change several runs one by one."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -8,10 +8,7 @@ import click
 from repro.commands.shared import completion
 
 if TYPE_CHECKING:
-    from repro.scheduler.runs import RunDocument, State
-    from repro.scheduler.server.connection import Queue
-
-Change = Callable[..., "RunDocument | None"]  # a transition of `repro.scheduler.runs`: (db, name, by=)
+    from repro.scheduler.queue.changes import Verb
 
 
 def takes_names(command: Callable[..., int]) -> Callable[..., int]:
@@ -22,10 +19,8 @@ def takes_names(command: Callable[..., int]) -> Callable[..., int]:
     )
 
 
-def change_runs(
-    verb: Change, states: "Sequence[State]", done: str, names: Sequence[str], as_json: bool, chain: bool = False
-) -> int:
-    """Change each run that is in one of these states, and say so; tell what the state of the others is.
+def change_runs(verb: "Verb", names: Sequence[str], as_json: bool, chain: bool = False) -> int:
+    """Change each run whose state allows it, and say so; tell what the state of the others is.
 
     With `chain`, the sources and children of the runs that have not ended are changed too.
 
@@ -36,50 +31,17 @@ def change_runs(
         ReproError: a name does not exist; nothing was changed.
     """
     from repro.readers.queue_access import connect
-    from repro.scheduler.queue import lineage, lookup
+    from repro.scheduler.queue import changes
+    from repro.scheduler.queue.submission import submitter
     from repro.views.tables import dump
 
-    db = connect()
-    lookup.runs(db, names)  # refuses names that do not exist
-    line = lineage.chain(db, names) if chain else []
-    wanted = list(dict.fromkeys([*line, *names]))
-    changed = []
-    for run in _changed(db, wanted, verb, states, done):
-        changed.append({"name": run["_id"], "state": run["state"]})
-        if not as_json:
-            click.echo(f"{run['_id']}: {_standing(run)}")
+    told = []
+    for one in changes.change(connect(), verb, names, submitter(), chain):
+        told.append(one)
+        if one.refused:
+            click.echo(f"error: {one}", err=True)
+        elif not as_json:
+            click.echo(str(one))
     if as_json:
-        dump(changed)
-    return 0 if len(changed) == len(wanted) else 2
-
-
-def _changed(
-    db: "Queue", names: Sequence[str], verb: Change, states: "Sequence[State]", done: str
-) -> Iterator["RunDocument"]:
-    """The runs, each as soon as it is changed; of the others their state is told."""
-    from repro.scheduler.queue import lookup
-    from repro.scheduler.queue.submission import submitter
-
-    by = submitter()
-    for name in names:
-        while not (run := verb(db, name, by=by)):
-            state = lookup.run(db, name)["state"]
-            if state not in states:
-                click.echo(f"error: {name}: is {state}; only {_either(states)} runs can be {done}", err=True)
-                break
-            # It came into a fitting state between the two: once more.
-        else:
-            yield run
-
-
-def _either(states: "Sequence[State]") -> str:
-    *others, last = states
-    return f"{', '.join(others)} or {last}"
-
-
-def _standing(run: "RunDocument") -> str:
-    """The state and, while nobody has claimed it, what claims go by."""
-    state, priority = str(run["state"]), run["priority"]
-    if state not in ("waiting", "pending"):
-        return state
-    return state + (", held" if run["held"] is True else "") + (f", priority {priority}" if priority else "")
+        dump([{"name": one.name, "state": one.state} for one in told if not one.refused])
+    return 2 if any(one.refused for one in told) else 0

@@ -1,0 +1,99 @@
+"""What users do to runs, by their names or to all that a filter lets through, and what came of it.
+
+The changes themselves are transitions of `repro.scheduler.runs`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from repro.scheduler import runs
+from repro.scheduler.queue import lineage, lookup
+from repro.scheduler.queue.listing import Only
+from repro.scheduler.runs import RunDocument, State
+from repro.scheduler.server.connection import Queue
+
+
+@dataclass(frozen=True)
+class Verb:
+    """Something that a user does to runs.
+
+    Attributes:
+        done: what runs are then, for messages.
+        states: those that it is for.
+        change: the transition of one run: (db, name, by=).
+        change_all: that of many, in one update: (db, guard, by=); None where each has a cost or a condition of its own.
+    """
+
+    name: str
+    done: str
+    states: Sequence[State]
+    change: Callable[..., RunDocument | None]
+    change_all: Callable[..., int] | None = None
+
+
+CANCEL = Verb("cancel", "cancelled", runs.LIVE, runs.cancel, runs.cancel_all)
+RETRY = Verb("retry", "retried", runs.RETRIABLE, runs.retry)
+HOLD = Verb("hold", "held", runs.QUEUED, runs.hold, runs.hold_all)
+UNHOLD = Verb("unhold", "unheld", runs.QUEUED, runs.unhold, runs.unhold_all)
+
+
+def priority(number: int) -> Verb:
+    one, all_ = partial(runs.set_priority, priority=number), partial(runs.set_priority_of_all, priority=number)
+    return Verb("priority", "given a priority", runs.QUEUED, one, all_)
+
+
+@dataclass(frozen=True)
+class Changed:
+    """What came of one run: how it stands now; or why it was refused, None if it was not."""
+
+    name: str
+    state: str
+    run: RunDocument | None
+    refused: str | None = None
+
+    def __str__(self) -> str:
+        """The state and, while nobody has claimed it, what claims go by."""
+        if self.run is None or self.state not in (State.WAITING, State.PENDING):
+            return f"{self.name}: {self.refused or self.state}"
+        held, number = ", held" if self.run["held"] is True else "", self.run["priority"]
+        return f"{self.name}: {self.state}{held}" + (f", priority {number}" if number else "")
+
+
+def change(db: Queue, verb: Verb, names: Sequence[str], by: str, chain: bool = False) -> Iterator[Changed]:
+    """Change each of these runs, and tell of each as soon as it is done.
+
+    With `chain`, the sources and children of the runs that have not ended are changed, too, and first.
+
+    Raises:
+        ReproError: a name does not exist; nothing was changed.
+    """
+    lookup.runs(db, names, {"_id": 1})
+    line = lineage.chain(db, names) if chain else []
+    for name in dict.fromkeys([*line, *names]):
+        while not (run := verb.change(db, name, by=by)):
+            state = lookup.run(db, name)["state"]
+            if state not in verb.states:
+                only = f"only {_either(verb.states)} runs can be {verb.done}"
+                yield Changed(name, state, None, f"is {state}; {only}")
+                break
+            # It came into a fitting state between the two: once more.
+        else:
+            yield Changed(name, run["state"], run)
+
+
+def change_all(db: Queue, verb: Verb, only: Only, by: str) -> int:
+    """Change all that a filter lets through and whose state allows it; returns how many there were.
+
+    In one update, each run guarded by the filter: what has left it in the meantime is left alone.
+    """
+    states = [state for state in verb.states if not only.states or state in only.states]
+    guard = {"$and": [{"state": {"$in": states}}, only.guard()]}
+    if verb.change_all is not None:
+        return verb.change_all(db, guard, by=by)
+    return sum(verb.change(db, run["_id"], by=by) is not None for run in lookup.matching(db, guard, ["_id"]))
+
+
+def _either(states: Sequence[State]) -> str:
+    *others, last = states
+    return f"{', '.join(others)} or {last}"
