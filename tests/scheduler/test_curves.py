@@ -1,6 +1,10 @@
 """Curves from a file and from what a running run tells."""
 
+import math
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from repro.scheduler.live import curves
 from repro.scheduler.live.curves import Curve
@@ -37,3 +41,31 @@ def test_smoothing_keeps_a_level_and_halves_a_jump():
     assert curves.smooth(Curve("a", "loss", "epoch", [1, 2, 3], [4.0, 4.0, 4.0]), 0.9).y == pytest.approx([4, 4, 4])
     assert curves.smooth(Curve("a", "loss", "epoch", [1, 2], [0.0, 3.0]), 0.5).y == pytest.approx([0, 2])
     assert curves.smooth(Curve("a", "loss", "epoch", [1, 2], [0.0, 3.0]), 0).y == [0, 3]
+
+
+VALUE = st.one_of(st.floats(-1e6, 1e6), st.sampled_from([math.nan, math.inf, -math.inf]))
+
+
+@given(st.lists(VALUE, min_size=1, max_size=400), st.integers(1, 20))
+def test_thinning_loses_no_peak_and_nothing_that_is_not_finite(values, columns):
+    curve = Curve("a", "loss", "step", list(range(len(values))), values)
+    thin = curves.thinned(curve, columns)
+    kept = list(zip(thin.x, map(repr, thin.y), strict=True))
+    every = list(zip(map(float, curve.x), map(repr, values), strict=True))
+    assert kept == [pair for pair in every if pair in set(kept)]  # points of the curve, in their order, each once
+    assert [kept[0], kept[-1]] == [every[0], every[-1]]
+    odd = [pair for pair, value in zip(every, values, strict=True) if not math.isfinite(value)]
+    assert set(odd) <= set(kept)
+    finite = [value for value in values if math.isfinite(value)]
+    if finite:
+        assert {repr(min(finite)), repr(max(finite))} <= {value for _, value in kept}
+    assert len(kept) - len(odd) <= max(4 * columns, 2 * columns + 6)
+
+
+def test_a_part_of_a_curve_goes_on_to_its_neighbours_and_is_thinned_by_itself():
+    curve = Curve("a", "loss", "step", list(range(10_000)), [float(step % 7) for step in range(10_000)])
+    part = curves.thinned(curve, 100, 50, 60)
+    assert part.x == list(range(49, 62))
+    whole = curves.thinned(curve, 100)
+    assert 200 <= len(whole.x) <= 210
+    assert curves.thinned(curve, 100, 20_000, 30_000).x == []
