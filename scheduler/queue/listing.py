@@ -77,13 +77,18 @@ def why_waiting(db: Queue, runs: Iterable[RunDocument]) -> dict[str, str]:
     waiting = [run for run in runs if run["state"] in (State.WAITING, State.PENDING)]
     if not waiting:
         return {}
+    facts = facts_of(db, waiting)
+    if any(worker.get("lacks") for worker in facts.workers):  # then the configs are needed, too
+        whole = {run["_id"]: run for run in lookup.runs(db, [run["_id"] for run in waiting], {"config": 1})}
+        waiting = [run | {"config": whole[run["_id"]]["config"]} for run in waiting if run["_id"] in whole]
+    return {run["_id"]: reason(run, facts) for run in waiting}
+
+
+def facts_of(db: Queue, waiting: Sequence[RunDocument]) -> Facts:
+    """What the reasons of these runs follow from."""
     sources = list({source for run in waiting for source in run["waiting_for"]})
     states = lookup.states(db, sources) if sources else {}
     needs = {(run["gpus"], run.get("needs", "")) for run in waiting if run["state"] == State.PENDING}
     in_line = {(gpus, met): claims.first_in_line(db, [gpus], met=[met] if met else []) for gpus, met in needs}
     first = {need: run["_id"] for need, run in in_line.items() if run}
-    facts = Facts(server_time(db), states, alive := workers.live(db), first)
-    if any(worker.get("lacks") for worker in alive):  # then the configs are needed, too
-        whole = {run["_id"]: run for run in lookup.runs(db, [run["_id"] for run in waiting], {"config": 1})}
-        waiting = [run | {"config": whole[run["_id"]]["config"]} for run in waiting if run["_id"] in whole]
-    return {run["_id"]: reason(run, facts) for run in waiting}
+    return Facts(server_time(db), states, workers.live(db), first)

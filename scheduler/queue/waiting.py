@@ -26,6 +26,11 @@ class Facts:
 
 def reason(run: RunDocument, facts: Facts) -> str:
     """Why a waiting or pending run does not run yet."""
+    return obstacle(run, facts) or _in_line(run, facts)
+
+
+def obstacle(run: RunDocument, facts: Facts) -> str | None:
+    """What is in the way of a run; None if it is only that others come first."""
     if run["state"] == State.WAITING:
         return ", ".join(f"{name} is {facts.sources.get(name, 'gone')}" for name in run["waiting_for"])
     if run["held"] is True:
@@ -33,20 +38,20 @@ def reason(run: RunDocument, facts: Facts) -> str:
     if (not_before := run.get("not_before")) and not_before > facts.now:
         return f"not before {not_before:%H:%M:%S} UTC"
     workers = facts.workers
-    return _no_worker(run["gpus"], workers) or _not_met(run, workers) or _no_code(run, workers) or _in_line(run, facts)
+    return _no_worker(run["gpus"], workers) or _not_met(run, workers) or _no_code(run, workers)
 
 
 def _not_met(run: RunDocument, workers: Sequence[Document]) -> str | None:
     """Of a run whose demands no live worker with room for it meets."""
     needs = run.get("needs", "")
-    if not needs or any(needs in worker.get("meets", ()) for worker in _with_room(run["gpus"], workers)):
+    if not needs or any(needs in worker.get("meets", ()) for worker in with_room(run["gpus"], workers)):
         return None
     return f"needs {demands.shown(needs)}, and no live worker has that; see repro workers"
 
 
 def _no_code(run: RunDocument, workers: Sequence[Document]) -> str | None:
     """Of a run that all live workers with room for it pass over, for their code does not know it."""
-    able = _with_room(run["gpus"], workers)
+    able = with_room(run["gpus"], workers)
     lacking = [(w, next((lack for lack in told_by(w) if lack.concerns(run)), None)) for w in able]
     if not able or any(lack is None for _, lack in lacking):
         return None
@@ -56,7 +61,7 @@ def _no_code(run: RunDocument, workers: Sequence[Document]) -> str | None:
     return f"worker {worker['_id']} {lack} (its code is {worker.get('code') or 'not known'}{than})"
 
 
-def _with_room(gpus: int, workers: Sequence[Document]) -> list[Document]:
+def with_room(gpus: int, workers: Sequence[Document]) -> list[Document]:
     """The workers that have so many cards, or a place without one."""
     return [worker for worker in workers if (len(worker["cards"]) >= gpus if gpus else worker["cpus"])]
 
@@ -65,7 +70,7 @@ def _no_worker(gpus: int, workers: Sequence[Document]) -> str | None:
     need = "a place without a GPU" if not gpus else "1 GPU" if gpus == 1 else f"{gpus} GPUs"
     if not workers:
         return f"needs {need} and no worker is alive" if gpus else "no worker is alive"
-    able = _with_room(gpus, workers)
+    able = with_room(gpus, workers)
     if not able:
         return f"needs {need} and no live worker has {'them' if gpus > 1 else 'one'}"
     staying = [worker for worker in able if not worker.get("drain")]
@@ -77,6 +82,10 @@ def _no_worker(gpus: int, workers: Sequence[Document]) -> str | None:
 
 
 def _in_line(run: RunDocument, facts: Facts) -> str:
-    kind = f" for {run['gpus']} GPU{'s' * (run['gpus'] > 1)}" if run["gpus"] else ""
+    kind = for_cards(run["gpus"])
     first = facts.first.get((run["gpus"], run.get("needs", "")), run["_id"])
     return f"next in line{kind}" if first == run["_id"] else f"behind {first}{kind}"
+
+
+def for_cards(gpus: int) -> str:
+    return f" for {gpus} GPU{'s' * (gpus > 1)}" if gpus else ""
