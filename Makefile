@@ -16,7 +16,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check torch==2.13.0 --constraint constraints.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,demo,metrics,notebook,onnx,readers,tools,trainers,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,demo,metrics,notebook,onnx,readers,tools,trainers,ui,dev]'
 	touch $@
 
 demo: install  ## the main job on real data: 1,797 handwritten digits, from PNG files to an evaluated, exported model

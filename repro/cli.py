@@ -36,6 +36,7 @@ COMMANDS = {
     "hold": "Keep runs from being claimed.",
     "unhold": "Let held runs be claimed again.",
     "priority": "Change which runs come first.",
+    "ui": "Open the queue as a web page.",
     "workers": "Show who works, and what each has.",
     "drain": "Let workers finish and leave.",
     "verify": "Check whether today's code gives the same results.",

@@ -65,7 +65,7 @@ def _row(
         worker,
         _cards(run.get("cards", ()), workers.get(worker, {})),
         _progress(run),
-        _eta(run, now),
+        eta(run, now),
         speed(used),
         load(used),
         str(run["attempts"] or ""),
@@ -85,7 +85,7 @@ def _progress(run: "RunDocument") -> str:
     return done(progress["step"], progress["total"]) if progress else ""
 
 
-def _eta(run: "RunDocument", now: "datetime") -> str:
+def eta(run: "RunDocument", now: "datetime") -> str:
     """How long it still takes at the pace of this attempt so far."""
     step, total = (number((run.get("progress") or {}).get(key)) for key in ("step", "total"))
     since = run.get("started_at")

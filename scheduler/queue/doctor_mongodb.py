@@ -14,6 +14,7 @@ from pymongo.errors import OperationFailure
 
 from repro.scheduler.queue import workers
 from repro.scheduler.queue.doctor_report import Check, Health, attempt, error, ok, warning
+from repro.scheduler.queue.rights import allowed
 from repro.scheduler.runs import INDEXES, told_by
 from repro.scheduler.server.connection import UNAUTHORIZED, Queue, server_time
 
@@ -167,9 +168,9 @@ def judge_open_door(hosts: Iterable[str]) -> Check:
 
 
 def judge_roles(user: str, privileges: Sequence[Mapping[str, Any]], database: str) -> Check:
-    missing = [need for need in NEEDED if need[1] not in _allowed(privileges, database, need[0])]
+    missing = [need for need in NEEDED if need[1] not in allowed(privileges, database, need[0])]
     if not missing:
-        if "changeStream" in _allowed(privileges, database, "runs"):
+        if "changeStream" in allowed(privileges, database, "runs"):
             return ok("roles", f"{user} may do all that submit and worker need")
         return warning(
             "roles",
@@ -185,17 +186,6 @@ def judge_roles(user: str, privileges: Sequence[Mapping[str, Any]], database: st
         f"{user} may not: {lacks}",
         f'grant these, or "readWrite" on {database}' + ("" if useless else ", if this user shall do that too"),
     )
-
-
-def _allowed(privileges: Sequence[Mapping[str, Any]], database: str, collection: str) -> set[str]:
-    """The actions on a collection that privileges add up to; an empty name in one stands for every name."""
-    allowed: set[str] = set()
-    for privilege in privileges:
-        on = privilege["resource"]
-        named = on.get("db") in ("", database) and on.get("collection") in ("", collection)
-        if named or on.get("anyResource"):
-            allowed.update(privilege["actions"])
-    return allowed | {action for _, action in NEEDED} | {"changeStream"} if "anyAction" in allowed else allowed
 
 
 def indexes(db: Queue) -> Check:

@@ -31,6 +31,16 @@ def ancestors(db: Queue, run: RunDocument) -> dict[str, RunDocument]:
     return by_name
 
 
+def children(db: Queue, name: str, limit: int) -> list[RunDocument]:
+    """Some of the runs that read this one: name, stage and state, those that are done first."""
+    found: list[RunDocument] = []
+    for state in (State.DONE, *(state for state in State if state != State.DONE)):
+        guard = {"state": state.value, "sources": name}
+        fields = {"stage": 1, "state": 1, "location": 1}
+        found += collection(db).find(guard, fields).sort("_id").limit(limit - len(found)) if len(found) < limit else []
+    return found
+
+
 def ready_sources(db: Queue) -> list[str]:
     """Done runs that some waiting run still waits for: their releaser died in between."""
     names = collection(db).distinct("waiting_for", {"state": State.WAITING.value})

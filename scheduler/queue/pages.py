@@ -110,7 +110,7 @@ def page(
     parts, (number, last) = list(_parts(only, sort)), _place(after)
     if number >= len(parts):
         raise ConfigError(NO_PLACE)
-    wanted = dict.fromkeys([*fields, *(part.field for part in parts)], 1) if fields else HIDDEN
+    wanted = _projection([*fields, *(part.field for part in parts)]) if fields else HIDDEN
     rows: list[tuple[int, RunDocument]] = []
     while number < len(parts):
         rows += [(number, run) for run in parts[number].read(db, last, limit + 1 - len(rows), wanted)]
@@ -119,6 +119,11 @@ def page(
             return Page([run for _, run in rows[:limit]], _cursor(ended, parts[ended].value(run), run["_id"]))
         number, last = number + 1, None
     return Page([run for _, run in rows], None)
+
+
+def _projection(fields: Sequence[str]) -> Document:
+    """MongoDB refuses a field beside one that it is a part of."""
+    return {one: 1 for one in fields if not any(one.startswith(f"{other}.") for other in fields)}
 
 
 def _parts(only: Only, sort: str) -> Iterator[_Part]:

@@ -4,10 +4,11 @@ import re
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Any
 
+import pymongo
 from pymongo import IndexModel, MongoClient, WriteConcern
 from pymongo.collection import Collection
 from pymongo.database import Database
@@ -112,6 +113,11 @@ def reachable(url: str = "") -> Iterator[None]:
     except PyMongoError as error:
         kind = Unreachable if is_later(error) else ReproError
         raise kind(f"MongoDB{where} refuses: {_first_line(error)}") from error
+
+
+def within(seconds: float) -> AbstractContextManager[None]:
+    """All that is asked of MongoDB inside takes no longer, together."""
+    return pymongo.timeout(seconds)
 
 
 def is_later(error: PyMongoError) -> bool:

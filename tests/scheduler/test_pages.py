@@ -99,6 +99,8 @@ def test_of_each_run_no_more_is_read_than_was_asked_for(db):
     fill(db, [(1, 1, "done")])
     (run,) = page(db, sort="-key", fields=["config.lr", "state"]).runs
     assert run == {"_id": "r000", "state": "done", "config": {"key": 1}}
+    (run,) = page(db, sort="-key", fields=["config"]).runs
+    assert run == {"_id": "r000", "config": {"stage": "train", "key": 1}}
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,18 @@ class Store:
     def read(self, location: str, name: str) -> bytes:
         return self.objects.read(self._key(location, name))
 
+    def read_range(self, output: Output, location: str, start: int, length: int) -> bytes:
+        """A part of an output; fewer bytes at its end. What is read is not checked: a part has no sum.
+
+        Raises:
+            StageError: it is gone.
+        """
+        place = self._place(output, location)
+        try:
+            return self.objects.read_range(self._key(place), start, length)
+        except FileNotFoundError as error:
+            raise StageError(f"a file is gone from the store: {place}") from error
+
     def read_own(self, location: str, name: str) -> bytes:
         """One of a run's own files, in a folder of today or of earlier.
 

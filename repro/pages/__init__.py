@@ -1,0 +1,1 @@
+"""What each page of `repro ui` shows, as plain values: the page, `/api` and the notebook are fronts of the same."""

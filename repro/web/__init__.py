@@ -1,0 +1,1 @@
+"""`repro ui`: the pages of `repro.pages` over HTTP. Needs the extra `ui`."""

@@ -1,0 +1,115 @@
+"""The routes: a page each, and the same as JSON under `/api`."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from repro.pages import home, run, runs
+from repro.web import answers, files, log, queries
+from repro.web.context import Context
+from repro.web.security import Guard
+from repro.web.templating import TEMPLATES
+
+STATIC = Path(__file__).parent / "static"
+
+View = Callable[[Context, Request], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A path, what it shows, and the template that shows it; `asked`: what the template says of the question itself."""
+
+    path: str
+    template: str
+    view: View
+    asked: Callable[[Request], Mapping[str, Any]] = lambda request: {}
+
+
+PAGES = (
+    Page("/", "home.html", lambda context, request: home.view(context.db)),
+    Page("/runs", "runs.html", lambda context, request: runs.view(context.db, queries.of_runs(request)), queries.said),
+    Page("/runs/{name}", "run.html", lambda context, request: run.view(context.db, queries.name(request))),
+    Page("/runs/{name}/log", "log.html", log.view),
+    Page("/runs/{name}/files", "files.html", files.view),
+)
+
+
+def build(context: Context) -> Starlette:
+    """The application that a server runs."""
+    routes: list[BaseRoute] = [
+        Mount("/static", StaticFiles(directory=STATIC), name="static"),
+        Route("/news", _news(context)),
+        Route("/search", _plain(context, queries.search)),
+        Route("/runs.csv", _plain(context, queries.runs_as_csv)),
+        Route("/runs/{name}/files/{path:path}", _plain(context, files.file)),
+        Route("/runs/{name}/log.txt", _plain(context, log.text)),
+    ]
+    for page in PAGES:
+        routes.append(Route(page.path, _shown(context, page)))
+        routes.append(Route(f"/api{page.path}", _as_json(context, page)))
+    TEMPLATES.globals["pages"] = frozenset(page.path.strip("/").replace("/{name}", "") for page in PAGES)
+    app = Starlette(routes=routes, exception_handlers=answers.HANDLERS)
+    app.state.context = context
+    app.add_middleware(Guard, context=context)
+    return app
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def _shown(context: Context, page: Page) -> Endpoint:
+    def show(request: Request) -> Response:
+        view = {**_view(context, page, request), **page.asked(request)}
+        return answers.html(context, request, page.template, view)
+
+    return _in_a_thread(show)
+
+
+def _as_json(context: Context, page: Page) -> Endpoint:
+    def show(request: Request) -> Response:
+        return answers.as_json(_view(context, page, request))
+
+    return _in_a_thread(show)
+
+
+def _view(context: Context, page: Page, request: Request) -> Mapping[str, Any]:
+    """The view, made once for all who look at it at the same time."""
+    key, number = (page.path, *sorted(request.path_params.items()), request.url.query), context.news.number
+
+    def make() -> Mapping[str, Any]:
+        with answers.patience():
+            return page.view(context, request)
+
+    found: Mapping[str, Any] = context.views.get(key, number, make)
+    return found
+
+
+def _plain(context: Context, answer: Callable[[Context, Request], Response]) -> Endpoint:
+    def show(request: Request) -> Response:
+        with answers.patience():
+            return answer(context, request)
+
+    return _in_a_thread(show)
+
+
+def _in_a_thread(answer: Callable[[Request], Response]) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        return await run_in_threadpool(answer, request)
+
+    return endpoint
+
+
+def _news(context: Context) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        headers = {"X-Accel-Buffering": "no"}  # a proxy is to pass each word on
+        return StreamingResponse(context.news.stream(), media_type="text/event-stream", headers=headers)
+
+    return endpoint
