@@ -87,9 +87,14 @@ def own_home(tmp_path):
 @pytest.fixture
 def settings_environment(mongo_server, tmp_path):
     """The environment of a command that works on this test's own database, store and data."""
+    return environment_in(mongo_server, tmp_path)
+
+
+def environment_in(mongo_server, folder):
+    """That of commands that work on a database of their own, with store and data in this folder."""
     base, _, query = mongo_server.partition("?")
     url = f"{base.rpartition('/')[0]}/test_{uuid.uuid4().hex[:12]}?{query}"
-    paths = {name: str(tmp_path / name.lower()) for name in ("HOME", "STORE", "DATA")}
+    paths = {name: str(folder / name.lower()) for name in ("HOME", "STORE", "DATA")}
     binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     found = {key: value for key, value in os.environ.items() if not key.startswith("REPRO_")}
     return found | {"PATH": binaries, "REPRO_MONGO_URL": url} | {f"REPRO_{k}": v for k, v in paths.items()}

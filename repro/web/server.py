@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from repro.scheduler.server.connection import Queue
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+QUEUED = 2048
 ENDING = 3  # seconds that answers under way have when the server is told to stop
 
 
@@ -72,7 +73,7 @@ class PageServer:
                 super().handle_exit(sig, frame)  # type: ignore[arg-type]
 
         config = uvicorn.Config(
-            build(self._context), log_level="warning", server_header=False, timeout_graceful_shutdown=ENDING
+            build(self._context), log_level="error", server_header=False, timeout_graceful_shutdown=ENDING
         )
         if open_browser:
             webbrowser.open(self.address)
@@ -85,6 +86,7 @@ def _listening(host: str, port: int) -> socket.socket:
         listening = socket.socket(family)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
+        listening.listen(QUEUED)  # who comes before the server is up waits
     except OSError as error:
         raise ReproError(
             f"can't listen on {host}, port {port}: {error.strerror or error}; see --host and --port"

@@ -141,7 +141,7 @@ def _checked(text: str, value: Any) -> Any:
     if isinstance(value, list):
         return [_checked(text, item) for item in value]
     if isinstance(value, int) and not SMALLEST <= value <= LARGEST:
-        raise ConfigError(f"{text!r}: whole numbers have at most 64 bits; write {float(value):g} or less")
+        raise ConfigError(f"{text!r}: whole numbers have at most 64 bits")
     return value
 
 

@@ -9,7 +9,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from repro.scheduler.server.connection import connect
+from repro.scheduler.settings import Settings
+from tests.conftest import environment_in
 from tests.needs import need
+from tests.web import sample_queue
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -52,6 +56,20 @@ def ui(settings_environment, database):
             code, said = site.stop()
             assert said == ""
             assert code in (0, -signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def shared_site(mongo_server, tmp_path_factory):
+    """A server on a queue with a run in every state, for all tests of a file that change nothing."""
+    folder = tmp_path_factory.mktemp("site")
+    environment = environment_in(mongo_server, folder)
+    db = connect(Settings.read(environment))
+    sample_queue.fill(db, environment, folder / "made")
+    site = Site(environment)
+    yield site
+    site.stop()
+    db.client.drop_database(db.name)
+    db.client.close()
 
 
 @pytest.fixture(scope="session")
