@@ -5,6 +5,7 @@ multiprocessing's "spawn" and "forkserver", is not watched.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 from collections.abc import Callable
@@ -19,6 +20,8 @@ class ForkedNotes:
     def __init__(self, run: Run) -> None:
         self._run, self._process = run, os.getpid()
         self._file = os.memfd_create("repro-notes")
+        # The kernel keeps the place of a file in memory for nobody: two who write at once would write over each other.
+        fcntl.fcntl(self._file, fcntl.F_SETFL, os.O_APPEND)
         self._identity = os.fstat(self._file)[1:3]
         self._left: set[str] = set()  # in this process
         self._heard = 0  # bytes

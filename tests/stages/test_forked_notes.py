@@ -9,6 +9,7 @@ import pytest
 from repro.stages.params import Params
 from repro.stages.run import Run
 from repro.stages.running.execution import execute
+from repro.stages.running.forked_notes import ForkedNotes
 from tests import sample
 
 STAGES = """
@@ -95,3 +96,25 @@ def test_no_file_stays_open(compute):
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     compute("loads", workers=0, beside="/dev/null")
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_of_processes_that_write_at_the_same_moment_no_note_is_lost(tmp_path):
+    """As ranks do, which read the same keys at the same time: a file in memory is not by itself written in turns."""
+    config = {"stage": "x"} | {f"key{number}": number for number in range(2000)}
+    run = Run("x", Params(config), {}, tmp_path)
+    notes = ForkedNotes(run)
+    read, write = os.pipe()
+    children = []
+    for part in range(4):
+        if not (child := os.fork()):
+            os.read(read, 1)  # all begin at once
+            for number in range(part, 2000, 4):
+                run.params[f"key{number}"]
+            os._exit(0)
+        children.append(child)
+    os.write(write, b"0123")
+    for child in children:
+        os.waitpid(child, 0)
+    notes.hear()
+    notes.close()
+    assert len(run.params.record()) == 2000
