@@ -5,6 +5,7 @@ one of a machine.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
@@ -69,8 +70,9 @@ def file(context: Context, request: Request) -> Response:
         for start in range(begin, end, PIECE):
             yield store.read_range(output, run["location"], start, min(PIECE, end - start))
 
-    first = pieces()
-    return StreamingResponse(first, status, headers, media_type=_type(path))
+    rest = pieces()
+    first = next(rest, b"")  # what can't be read is told, which it can't be any more once the answer has begun
+    return StreamingResponse(chain([first], rest), status, headers, media_type=_type(path))
 
 
 def _type(path: str) -> str:

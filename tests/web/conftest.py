@@ -1,6 +1,5 @@
 """The page on a real server, a real mongod, and in Debian's Chromium."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -130,8 +129,8 @@ def worker(settings_environment):
 
     def start(*words):
         command = [sys.executable, "-m", "repro", "worker", "--gpus", "none", *words]
-        log = open(os.devnull, "w")  # noqa: SIM115, PTH123
-        workers.append(subprocess.Popen(command, env=settings_environment, stdout=log, stderr=log))
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        workers.append(subprocess.Popen(command, env=settings_environment, **quiet))
         return workers[-1]
 
     yield start

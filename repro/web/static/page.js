@@ -5,9 +5,8 @@ const script = document.querySelector("script[data-news]");
 const main = document.getElementById("main");
 const badge = document.getElementById("badge");
 const SOON = 1000; // ms between two looks at the queue
-const policy = globalThis.trustedTypes
-  ? trustedTypes.createPolicy("page", { createHTML: (text) => text }) // only ever our own server's pages
-  : { createHTML: (text) => text };
+const asIs = { createHTML: (text) => text, createScriptURL: (text) => text }; // only ever of our own server
+const policy = globalThis.trustedTypes ? trustedTypes.createPolicy("page", asIs) : asIs;
 
 // ---- Times -------------------------------------------------------------------------------------------------------
 
@@ -82,11 +81,12 @@ async function renew() {
 }
 
 const same = (a, b) => a.isEqualNode(b);
-const isBusy = (element) => element.matches(":hover") || element.contains(document.activeElement)
-  || element.querySelector("input:checked") !== null;
+const isHeld = (element) => element.contains(document.activeElement) || element.querySelector("input:checked") !== null;
+const isBusy = (element) => element.matches(":hover") || isHeld(element);
 
 // Parts of the page are what has an id; rows of tables are changed one by one and never move under somebody's hand.
 function update(fresh) {
+  if (parts(main) !== parts(fresh) && !isHeld(main)) { main.replaceChildren(...fresh.children); return; }
   for (const table of fresh.querySelectorAll("table:has(tr[id])")) {
     const old = tableLike(table);
     if (old) updateTable(old, table);
@@ -102,6 +102,8 @@ function update(fresh) {
   }
   main.dispatchEvent(new CustomEvent("renewed"));
 }
+
+const parts = (page) => [...page.querySelectorAll("[id]:not(tr)")].map((part) => part.id).join(" ");
 
 function tableLike(table) {
   const part = table.closest("[id]:not(table)");
@@ -143,18 +145,32 @@ function offer(old, fresh, count) {
   button.onclick = () => { button.remove(); takeOver(old, fresh); };
 }
 
-let source = null;
+let number = null; // of the last news that this page has seen
 
-function listen() {
-  if (document.hidden) { source?.close(); source = null; return; }
-  if (source) return;
-  source = new EventSource(script.dataset.news);
-  let first = true;
-  source.onmessage = () => { if (!first || !connected) renew(); first = false; };
-  source.onerror = () => { connected = false; tellTimes(); };
+function hear(word) {
+  if (word === "lost") { connected = false; tellTimes(); return; }
+  if (number !== null && (word !== number || !connected)) renew();
+  number = word;
 }
 
-document.addEventListener("visibilitychange", () => { listen(); if (!document.hidden) renew(); });
+const address = new URL(script.dataset.news, location).href;
+let follow;
+if (globalThis.SharedWorker) {
+  const { port } = new SharedWorker(policy.createScriptURL(new URL("news.js", import.meta.url).href));
+  port.onmessage = ({ data }) => hear(data);
+  follow = (visible) => port.postMessage({ visible, address });
+} else {
+  let source = null;
+  follow = (visible) => {
+    source?.close();
+    source = visible ? new EventSource(address) : null;
+    if (source) { source.onmessage = ({ data }) => hear(data); source.onerror = () => hear("lost"); }
+  };
+}
+
+document.addEventListener("visibilitychange", () => { follow(!document.hidden); if (!document.hidden) renew(); });
+addEventListener("pagehide", () => follow(false));
+addEventListener("pageshow", (event) => { if (event.persisted) { follow(true); renew(); } });
 
 // ---- Buttons and keys --------------------------------------------------------------------------------------------
 
@@ -220,6 +236,6 @@ main.addEventListener("click", (event) => {
 setUp();
 tellTimes();
 setInterval(tellTimes, 1000);
-listen();
+follow(!document.hidden);
 const log = document.getElementById("log");
 if (log) log.scrollTop = log.scrollHeight;
