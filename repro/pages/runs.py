@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from repro.scheduler.server.connection import Queue
 
 PAGE, MOST = 50, 500  # rows
-MOST_COLUMNS, MOST_FIGURES = 8, 4
+MOST_COLUMNS, MOST_FIGURES = 8, 3
 FIELDS = (
     *("stage", "state", "sources", "config", "params", "metrics", "unread", "tags", "held", "gpus", "needs"),
     *("waiting_for", "not_before", "code", "submitted_at", "submitted_by", "started_at", "finished_at", "attempts"),
@@ -64,7 +64,7 @@ def view(db: "Queue", query: Query) -> dict[str, Any]:
     reasons = listing.why_waiting(db, found.runs)
     asked = filters.keys(query.only.where, query.sort)
     differing = differing_columns(found.runs)
-    columns = list(query.columns) or list(dict.fromkeys([*asked, *differing[: MOST_COLUMNS + MOST_FIGURES]]))
+    columns = list(query.columns) or list(dict.fromkeys([*asked, *differing[:MOST_COLUMNS]]))
     return {
         "now": server_time(db),
         "counts": listing.counts(db),
@@ -77,17 +77,24 @@ def view(db: "Queue", query: Query) -> dict[str, Any]:
 
 
 def differing_columns(runs: "Sequence[RunDocument]") -> list[str]:
-    """The keys in which runs of one stage differ, behind a few figures; what a run used counts, a default too. What most
-    of them have comes first."""
+    """The keys in which runs of one stage differ, behind a few figures; what a run used counts, a default too.
+
+    What most of them have comes first.
+    """
     by_stage: dict[str, list[Subject]] = {}
     for run in runs:
         by_stage.setdefault(run["stage"], []).append(of_run(run))
     keys, figures = Counter[str](), Counter[str]()
     for alike in by_stage.values():
         keys.update(dict.fromkeys(compare(alike, drop=["stage", "source"]).keys, len(alike)))
-        figures.update(METRIC + name for one in alike for name in one.metrics if "." not in name)
+        figures.update(METRIC + name for one in alike for name in one.metrics if _is_column(name, one))
     names, differing = ([name for name, _ in counted.most_common()] for counted in (figures, keys))
     return [*names[:MOST_FIGURES], *differing, *names[MOST_FIGURES:]]
+
+
+def _is_column(name: str, of: Subject) -> bool:
+    """A figure that says a key again is none, nor is one that no filter could ask for."""
+    return "." not in name and name not in of.config
 
 
 def cell(run: Mapping[str, Any], key: str) -> tuple[Any, str]:

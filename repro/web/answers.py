@@ -53,7 +53,7 @@ def refused(request: Request, status: int, message: str) -> Response:
 
 def _of_ours(request: Request, error: Exception) -> Response:
     status = 503 if isinstance(error, Unreachable) else 400 if isinstance(error, ConfigError) else 404
-    return refused(request, status, str(error))
+    return refused(request, getattr(error, "http_status", status), str(error))
 
 
 def _of_mongodb(request: Request, error: Exception) -> Response:

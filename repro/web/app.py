@@ -12,8 +12,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from repro.pages import home, run, runs
-from repro.web import answers, files, log, queries
+from repro.pages import attempts, home, lineage, queue, run, runs, workers
+from repro.web import actions, answers, files, log, queries
 from repro.web.context import Context
 from repro.web.security import Guard
 from repro.web.templating import TEMPLATES
@@ -37,8 +37,13 @@ PAGES = (
     Page("/", "home.html", lambda context, request: home.view(context.db)),
     Page("/runs", "runs.html", lambda context, request: runs.view(context.db, queries.of_runs(request)), queries.said),
     Page("/runs/{name}", "run.html", lambda context, request: run.view(context.db, queries.name(request))),
+    Page("/runs/{name}/attempts", "attempts.html", lambda c, request: attempts.view(c.db, queries.name(request))),
     Page("/runs/{name}/log", "log.html", log.view),
     Page("/runs/{name}/files", "files.html", files.view),
+    Page("/runs/{name}/lineage", "lineage.html", lambda c, r: lineage.view(c.db, queries.name(r), c.open_store)),
+    Page("/workers", "workers.html", lambda context, request: workers.view(context.db)),
+    Page("/drain", "drain.html", lambda c, request: workers.one(c.db, request.query_params.get("name", ""))),
+    Page("/queue", "queue.html", lambda context, request: queue.view(context.db)),
 )
 
 
@@ -47,6 +52,8 @@ def build(context: Context) -> Starlette:
     routes: list[BaseRoute] = [
         Mount("/static", StaticFiles(directory=STATIC), name="static"),
         Route("/news", _news(context)),
+        Route("/confirm", _confirmed(context)),
+        Route("/do", _done(context), methods=["POST"]),
         Route("/search", _plain(context, queries.search)),
         Route("/runs.csv", _plain(context, queries.runs_as_csv)),
         Route("/runs/{name}/files/{path:path}", _plain(context, files.file)),
@@ -98,6 +105,24 @@ def _plain(context: Context, answer: Callable[[Context, Request], Response]) -> 
             return answer(context, request)
 
     return _in_a_thread(show)
+
+
+def _confirmed(context: Context) -> Endpoint:
+    """Never shared: it is about this moment."""
+
+    def show(request: Request) -> Response:
+        with answers.patience():
+            return answers.html(context, request, "confirm.html", actions.ask(context, request))
+
+    return _in_a_thread(show)
+
+
+def _done(context: Context) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        form = await actions.form_of(request)
+        return await run_in_threadpool(actions.do, context, request, form)
+
+    return endpoint
 
 
 def _in_a_thread(answer: Callable[[Request], Response]) -> Endpoint:

@@ -38,7 +38,14 @@ def of_runs(request: Request) -> Query:
     Raises:
         ConfigError: a word of it says nothing.
     """
-    asked = request.query_params
+    return of_list(request.query_params)
+
+
+def of_list(asked: QueryParams) -> Query:
+    """
+    Raises:
+        ConfigError: a word of it says nothing.
+    """
     return Query(
         states=_words(asked, "state"),
         stages=_words(asked, "stage"),

@@ -6,12 +6,14 @@ The changes themselves are transitions of `repro.scheduler.runs`.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from repro.scheduler import runs
 from repro.scheduler.queue import lineage, lookup
 from repro.scheduler.queue.listing import Only
 from repro.scheduler.runs import RunDocument, State
-from repro.scheduler.server.connection import Queue
+from repro.scheduler.runs.run_document import collection
+from repro.scheduler.server.connection import Document, Queue, server_time
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Verb:
     change_all: Callable[..., int] | None = None
 
 
+MOST = 10_000  # runs whose cost is counted
 CANCEL = Verb("cancel", "cancelled", runs.LIVE, runs.cancel, runs.cancel_all)
 RETRY = Verb("retry", "retried", runs.RETRIABLE, runs.retry)
 HOLD = Verb("hold", "held", runs.QUEUED, runs.hold, runs.hold_all)
@@ -87,11 +90,48 @@ def change_all(db: Queue, verb: Verb, only: Only, by: str) -> int:
 
     In one update, each run guarded by the filter: what has left it in the meantime is left alone.
     """
-    states = [state for state in verb.states if not only.states or state in only.states]
-    guard = {"$and": [{"state": {"$in": states}}, only.guard()]}
+    guard = _fitting(verb, only)
     if verb.change_all is not None:
         return verb.change_all(db, guard, by=by)
     return sum(verb.change(db, run["_id"], by=by) is not None for run in lookup.matching(db, guard, ["_id"]))
+
+
+def count(db: Queue, verb: Verb, only: Only) -> int:
+    """How many runs `change_all` would change now."""
+    return collection(db).count_documents(_fitting(verb, only))
+
+
+def some(db: Queue, verb: Verb, only: Only, limit: int) -> list[str]:
+    """The names of some of them, sorted."""
+    return [run["_id"] for run in collection(db).find(_fitting(verb, only), {"_id": 1}).sort("_id").limit(limit)]
+
+
+def cost(db: Queue, only: Only) -> dict[str, Any]:
+    """What a cancel of all that a filter lets through would lose.
+
+    `running` runs, the `seconds` that they have run in this attempt, times their cards where they have some in
+    `card_seconds`, `oldest_checkpoint` (None if one of them has none), and how many runs are `waiting` for one of them.
+    """
+    guard = {"$and": [{"state": State.RUNNING.value}, only.guard()]}
+    fields = {"started_at": 1, "cards": 1, "checkpoint": 1}
+    running = list(collection(db).find(guard, fields).limit(MOST))
+    now = server_time(db)
+    spent = [((now - run["started_at"]).total_seconds(), len(run.get("cards") or ())) for run in running]
+    saved = [(run.get("checkpoint") or {}).get("at") for run in running]
+    names = [run["_id"] for run in collection(db).find(_fitting(CANCEL, only), {"_id": 1}).limit(MOST)]
+    waiting = {"state": State.WAITING.value, "waiting_for": {"$in": names}, "_id": {"$nin": names}}
+    return {
+        "running": len(running),
+        "seconds": sum(seconds for seconds, _ in spent),
+        "card_seconds": sum(seconds * cards for seconds, cards in spent),
+        "oldest_checkpoint": None if None in saved or not saved else min(at for at in saved if at),
+        "waiting": collection(db).count_documents(waiting),
+    }
+
+
+def _fitting(verb: Verb, only: Only) -> Document:
+    states = [state for state in verb.states if not only.states or state in only.states]
+    return {"$and": [{"state": {"$in": states}}, only.guard()]}
 
 
 def _either(states: Sequence[State]) -> str:

@@ -21,6 +21,14 @@ def first_in_line(
     return collection(db).find_one(claimable(gpus, lacks, met), {"gpus": 1, "sources": 1}, sort=CLAIM_ORDER)
 
 
+def line(db: Queue, limit: int) -> list[RunDocument]:
+    """The pending runs in the order of claims, held ones too, which nobody claims."""
+    fields = ("state", "stage", "gpus", "held", "needs", "priority", "submitted_at", "not_before", "waiting_for")
+    wanted = dict.fromkeys((*fields, "code", "aside", "attempts"), 1)
+    pending = collection(db).find({"state": State.PENDING.value}, wanted)
+    return list(pending.sort(CLAIM_ORDER).limit(limit))
+
+
 def claimable_later(db: Queue, gpus: Sequence[int], lacks: Sequence[Lack] = (), met: Sequence[str] = ()) -> bool:
     """Whether a run that fits these GPU counts is pending, if only after its `not_before`."""
     later = {key: value for key, value in claimable(gpus, lacks, met).items() if key != "$expr"}

@@ -41,6 +41,25 @@ def children(db: Queue, name: str, limit: int) -> list[RunDocument]:
     return found
 
 
+def descendants(db: Queue, name: str, limit: int) -> list[tuple[RunDocument, int]]:
+    """Runs that were, or will be, made of this one, and of those in turn, with how many steps away they are.
+
+    Each once, the nearest first.
+    """
+    fields = {"stage": 1, "state": 1, "sources": 1, "location": 1, "finished_at": 1}
+    found: dict[str, tuple[RunDocument, int]] = {}
+    parents, depth = [name], 1
+    while parents and len(found) < limit:
+        level: list[RunDocument] = []
+        for state in State:
+            guard = {"state": state.value, "sources": {"$in": parents}}
+            level += collection(db).find(guard, fields).sort("_id").limit(limit - len(found))
+        fresh = {run["_id"]: (run, depth) for run in level if run["_id"] not in found and run["_id"] != name}
+        found |= fresh
+        parents, depth = list(fresh), depth + 1
+    return list(found.values())[:limit]
+
+
 def ready_sources(db: Queue) -> list[str]:
     """Done runs that some waiting run still waits for: their releaser died in between."""
     names = collection(db).distinct("waiting_for", {"state": State.WAITING.value})

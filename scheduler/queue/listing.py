@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from repro.scheduler.queue import claims, lookup, workers
 from repro.scheduler.queue.filters import Condition
@@ -37,10 +38,13 @@ class Only:
     tags: Sequence[str] = ()
     patterns: Sequence[str] = ()
     where: Sequence[Condition] = ()
+    until: datetime | None = None  # not submitted later: for who has looked at a list, and means that list
 
     def guard(self) -> Document:
         """The filter; the states are not in it, for each is asked for by itself."""
         guard: Document = {"stage": {"$in": list(self.stages)}} if self.stages else {}
+        if self.until:
+            guard["submitted_at"] = {"$lte": self.until}
         if self.tags:
             guard["tags"] = {"$all": list(self.tags)}
         if self.patterns:

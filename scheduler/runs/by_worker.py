@@ -148,7 +148,10 @@ def renew(db: Queue, name: str, token: str, lease: float, news: Mapping[str, Any
     It gives up after a third of the lease, so that the next renewal may take another connection: from a server that
     was stopped, or over a broken network, a reply may never come.
     """
-    update: Pipeline = [{"$set": {"lease.expires_at": later(lease)} | literals(news or {})}]
+    said = literals(news or {})
+    if news and "checkpoint" in news:
+        said["checkpoint"] = _dated(news["checkpoint"])
+    update: Pipeline = [{"$set": {"lease.expires_at": later(lease)} | said}]
     with pymongo.timeout(max(1.0, lease / 3)):
         return collection(db).update_one(_held_by(name, token), update).matched_count == 1
 
@@ -238,6 +241,13 @@ def _shorten(db: Queue, guard: Document, until: str, seconds: Any) -> int:
 
 def _held_by(name: str, token: str) -> Document:
     return {"_id": name, "state": State.RUNNING.value, "lease.token": token}
+
+
+def _dated(checkpoint: Document) -> Document:
+    """With the time at which it was first told, for who asks what a cancel would lose."""
+    known = {"$eq": ["$checkpoint.location", {"$literal": checkpoint.get("location")}]}
+    at = {"$cond": [known, {"$ifNull": ["$checkpoint.at", NOW]}, NOW]}
+    return {"$mergeObjects": [{"$literal": checkpoint}, {"at": at}]}
 
 
 def _last_checkpoint(checkpoint: Document | None) -> Document:
