@@ -52,9 +52,7 @@ def chosen(names: Sequence[str], query: Query | None, until: datetime | None = N
 
 
 def view(db: "Queue", verb: Verb, names: Sequence[str], query: Query | None) -> dict[str, Any]:
-    """`count` runs, `names` of some, `until` when they were submitted, what a cancel `costs`; `typed`: whether the number
-    must be.
-    """
+    """`count` runs, `names` of some, `until` when they were submitted, what a cancel `costs`, whether to be `typed`."""
     now = server_time(db)
     only = chosen(names, query, now)
     count = changes.count(db, verb, only)
