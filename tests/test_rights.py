@@ -22,6 +22,8 @@ from repro.worker.store import code_archives, identity
 from repro.worker.store.store import Store
 from tests.ports import free_port
 from tests.s3 import Server
+from tests.web.conftest import Site
+from tests.web.test_security import ask
 from tests.worker.test_store import PART, attempt, put
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
@@ -231,3 +233,20 @@ def test_a_server_takes_the_lifecycle_rule(ceph):
     (found,) = ceph.client().get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
     assert found["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 3}
     assert "Expiration" not in found
+
+
+def test_the_page_offers_nobody_what_mongodb_would_refuse(users, guarded, settings_environment):
+    """A reader sees all and is offered nothing; an operator is offered what he may do."""
+    submit(users["reproSubmitter"])
+    for role, offered in (("reproReader", False), ("reproOperator", True)):
+        site = Site(settings_environment | {"REPRO_MONGO_URL": guarded % f"{role}:x@"})
+        try:
+            for path in ("/", "/runs", "/runs/a", "/runs/a/attempts", "/workers", "/queue"):
+                assert ask(site, path).status == 200, (role, path)
+            assert (b"confirm" in ask(site, "/runs/a").body) == offered
+            headers = {"Sec_Fetch_Site": "same-origin"}
+            done = ask(site, "/do", "POST", body=b"verb=hold&names=a", **headers)
+            assert done.status == (200 if offered else 403), role
+        finally:
+            site.stop()
+    assert users["reproReader"].runs.find_one({"_id": "a"})["held"] is True

@@ -52,6 +52,7 @@ NEXT = """Try next (. .venv/bin/activate; export REPRO_DATA=demo):
   repro-submit configs/model.json --set lr=1e-2        # a variation, under the next letter: modela
   repro-worker --burst                                 # computes only what is new
   repro-submit configs/model.json --set learning_rat=1 # a mistyped key is caught before it costs a GPU-hour
+  repro ui                                             # all of it as a web page
   repro server stop                                    # ends the embedded MongoDB; its data stay"""
 
 

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from repro.pages import attempts, home, lineage, queue, run, runs, workers
+from repro.pages import attempts, drift, home, lineage, queue, run, runs, tree, verify, workers
 from repro.web import actions, answers, files, log, queries
 from repro.web.context import Context
 from repro.web.security import Guard
@@ -44,6 +44,9 @@ PAGES = (
     Page("/workers", "workers.html", lambda context, request: workers.view(context.db)),
     Page("/drain", "drain.html", lambda c, request: workers.one(c.db, request.query_params.get("name", ""))),
     Page("/queue", "queue.html", lambda context, request: queue.view(context.db)),
+    Page("/verify", "verify.html", lambda c, request: verify.view(c.db, request.query_params.get("level", ""))),
+    Page("/drift", "drift.html", lambda c, request: drift.view(c.db, request.query_params.get("stage", ""))),
+    Page("/tree", "tree.html", lambda c, r: tree.view(c.db, queries.of_runs(r), queries.metric(r)), queries.said),
 )
 
 
@@ -55,6 +58,7 @@ def build(context: Context) -> Starlette:
         Route("/confirm", _confirmed(context)),
         Route("/do", _done(context), methods=["POST"]),
         Route("/search", _plain(context, queries.search)),
+        Route("/tree.png", _plain(context, queries.tree_picture)),
         Route("/runs.csv", _plain(context, queries.runs_as_csv)),
         Route("/runs/{name}/files/{path:path}", _plain(context, files.file)),
         Route("/runs/{name}/log.txt", _plain(context, log.text)),

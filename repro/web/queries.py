@@ -9,7 +9,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from repro.pages import runs
+from repro.pages import runs, tree
 from repro.pages.runs import MOST, PAGE, Query
 from repro.scheduler.configs.spelling import to_csv
 from repro.scheduler.queue import finding, lookup
@@ -111,6 +111,16 @@ def runs_as_csv(context: Context, request: Request) -> Response:
     text = to_csv([[_harmless(cell) for cell in row] for row in rows])
     headers = {"Content-Disposition": 'attachment; filename="runs.csv"'}
     return Response(text.encode("utf-8", "replace"), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def metric(request: Request) -> str:
+    return request.query_params.get("metric", "")
+
+
+def tree_picture(context: Context, request: Request) -> Response:
+    """The dendrogram of the runs of a list."""
+    data = tree.picture(context.db, of_runs(request), metric(request))
+    return Response(data, media_type="image/png")
 
 
 def _harmless(cell: str) -> str:

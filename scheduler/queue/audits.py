@@ -55,6 +55,22 @@ def reruns_without_verdict(db: Queue) -> list[str]:
     return sorted(run["_id"] for name, run in reruns.items() if run["finished_at"] not in known.get(name, []))
 
 
+def judged(db: Queue, limit: int, level: str = "") -> list[RunDocument]:
+    """Runs with verdicts, the newest verdict first; of those whose last one says this level, if one is named."""
+    guard: Document = {"verdicts.0": {"$exists": True}}
+    if level:
+        guard["$expr"] = {"$eq": [{"$last": "$verdicts.level"}, level]}
+    fields = {"stage": 1, "verdicts": 1, "environment.commit": 1}
+    return list(collection(db).find(guard, fields).sort("verdicts.at", -1).limit(limit))
+
+
+def reruns_under_way(db: Queue, limit: int) -> list[RunDocument]:
+    """Reruns that have not ended."""
+    guard = {"state": {"$in": [state.value for state in runs.LIVE]}, "verifies": {"$exists": True}}
+    fields = {"stage": 1, "state": 1, "verifies": 1, "progress": 1, "submitted_at": 1}
+    return list(collection(db).find(guard, fields).sort("_id").limit(limit))
+
+
 def values_read(db: Queue, names: Sequence[str] = (), stage: str | None = None) -> Iterator[Document]:
     """One group for every value of every key that done runs have read: `_id` with stage, key, default and value, the
     `count` of runs, and an `example`.

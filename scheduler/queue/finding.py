@@ -26,4 +26,4 @@ def named(db: Queue, text: str) -> str | None:
 
 def is_tag(db: Queue, text: str) -> bool:
     """Whether some run has this tag."""
-    return collection(db).find_one({"tags": text}, {"_id": 1}) is not None
+    return collection(db).find_one({"tags": text, "tags.0": {"$exists": True}}, {"_id": 1}) is not None

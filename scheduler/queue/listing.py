@@ -46,7 +46,7 @@ class Only:
         if self.until:
             guard["submitted_at"] = {"$lte": self.until}
         if self.tags:
-            guard["tags"] = {"$all": list(self.tags)}
+            guard |= {"tags": {"$all": list(self.tags)}, "tags.0": {"$exists": True}}  # as its index has it
         if self.patterns:
             exact = [word for word in self.patterns if not lookup.is_pattern(word)]
             guard["$or"] = [{"_id": {"$in": exact}}] if exact else []

@@ -83,6 +83,11 @@ def lettered(db: Queue, base: str) -> dict[str, str]:
     return {run["_id"]: run["fingerprint"] for run in collection(db).find(guard, {"fingerprint": 1})}
 
 
+def stages(db: Queue) -> list[str]:
+    """The stages of done runs, sorted."""
+    return sorted(collection(db).distinct("stage", {"state": State.DONE.value}))
+
+
 def states(db: Queue, names: Sequence[str]) -> dict[str, str]:
     """Name -> state of those of the runs that exist."""
     return {run["_id"]: run["state"] for run in collection(db).find({"_id": {"$in": list(names)}}, {"state": 1})}

@@ -163,6 +163,10 @@ INDEXES = [
     IndexModel([("state", 1), ("submitted_at", DESCENDING)], name="newest"),
     IndexModel([("state", 1), ("stage", 1), ("finished_at", DESCENDING)], name="stage"),
     IndexModel([("sources", 1)], name="made", partialFilterExpression={"state": State.DONE.value}),
+    IndexModel(
+        [("verdicts.at", DESCENDING)], name="verdicts", partialFilterExpression={"verdicts.0": {"$exists": True}}
+    ),
+    IndexModel([("tags", 1)], name="tags", partialFilterExpression={"tags.0": {"$exists": True}}),
     IndexModel([("metrics.$**", 1)], name="figures", partialFilterExpression={"state": State.DONE.value}),
     IndexModel([("config.$**", 1)], name="keys", partialFilterExpression={"state": State.DONE.value}),
 ]

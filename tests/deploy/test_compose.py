@@ -12,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import fsspec
@@ -164,9 +166,9 @@ def test_it_refuses_to_start_without_secrets(stack):
 
 def test_up(stack):
     subprocess.run([stack.project / "deploy/make-env.sh"], check=True, capture_output=True)
-    port = free_range(2)
+    port = free_range(3)
     with (stack.project / ".env").open("a") as file:
-        file.write(f"MONGO_PORT={port}\nS3_PORT={port + 1}\n")
+        file.write(f"MONGO_PORT={port}\nS3_PORT={port + 1}\nUI_PORT={port + 2}\n")
     stack.compose("up", "--detach", "--no-build")
     worker = stack.container("worker")
     stack.wait_for("a healthy worker", lambda: health(stack, worker) == "healthy")
@@ -230,6 +232,18 @@ def test_the_demo_ends_with_0(stack):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     stack.compose("up", "--detach", "--no-build")
     assert {"predict", "export"} <= set(stack.repro("status", "--state", "done").replace(",", " ").split())
+
+
+def test_the_page_shows_the_chain_to_who_has_the_token(stack):
+    settings = dict(line.split("=", 1) for line in (stack.project / ".env").read_text().splitlines() if "=" in line)
+    address = f"http://127.0.0.1:{settings['UI_PORT']}"
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(address)
+    for path, said in (("/runs/model", "validation_accuracy"), ("/runs/model/log", 'id="log"'), ("/runs", "augment")):
+        asked = urllib.request.Request(address + path)
+        asked.add_header("Authorization", f"Bearer {settings['REPRO_UI_TOKEN']}")
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            assert said in answer.read().decode(), path
 
 
 def test_a_stage_of_ones_own_needs_no_image_of_its_own(stack):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from repro.commands.ui import ui
 from repro.commands.worker import worker
 from repro.scheduler import runs
 from tests import toy
@@ -43,18 +44,25 @@ def test_secrets_are_made_once_and_are_nobody_elses(tmp_path):
     subprocess.run([tmp_path / "deploy/make-env.sh"], check=True, capture_output=True)
     made = (tmp_path / ".env").read_text()
     values = re.findall(r"^[A-Z_0-9]+=(.*)$", made, re.MULTILINE)
-    assert len(values) == len(set(values)) == 5
+    assert len(values) == len(set(values)) == 6
     assert all(re.fullmatch("[0-9a-f]{48}", value) for value in values)
     assert (tmp_path / ".env").stat().st_mode & 0o077 == 0
     told = subprocess.run([tmp_path / "deploy/environment.sh"], capture_output=True, text=True, check=True).stdout
-    assert all(value in told for value in values[2:])
+    assert all(value in told for value in values[2:5])
     subprocess.run([tmp_path / "deploy/make-env.sh"], check=True, capture_output=True)
     assert (tmp_path / ".env").read_text() == made
+    # One of before there was a page gets its token, and keeps the others.
+    (tmp_path / ".env").write_text(re.sub("REPRO_UI_TOKEN=.*\n", "", made))
+    said = subprocess.run([tmp_path / "deploy/make-env.sh"], check=True, capture_output=True, text=True).stdout
+    assert said == ".env is there already; added to it: REPRO_UI_TOKEN\n"
+    again = re.findall(r"^[A-Z_0-9]+=(.*)$", (tmp_path / ".env").read_text(), re.MULTILINE)
+    assert again[:5] == values[:5]
+    assert re.fullmatch("[0-9a-f]{48}", again[5])
 
 
 def test_an_example_of_settings_has_no_secret():
     values = re.findall(r"^[A-Z_0-9]+=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
-    assert values == [""] * 5
+    assert values == [""] * 6
 
 
 def test_compose_demands_each_secret_that_the_example_names():
@@ -71,16 +79,23 @@ def test_every_port_is_bound_to_loopback():
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
-def test_the_unit_is_well_formed(tmp_path):
+@pytest.mark.parametrize("unit", sorted((DEPLOY / "systemd").iterdir()), ids=lambda unit: unit.name)
+def test_the_unit_is_well_formed(unit, tmp_path):
     if (analyze := shutil.which("systemd-analyze")) is None:
         pytest.skip("no systemd-analyze")
     # What it checks besides the form: that the programs are there.
-    text = UNIT.read_text().replace("/opt/repro/bin/repro-worker", "/bin/true")
-    unit = tmp_path / "repro-worker@.service"
-    unit.write_text(text)
-    done = subprocess.run([analyze, "verify", "--man=no", unit], capture_output=True, text=True, check=False)
-    complaints = [line for line in done.stderr.splitlines() if "repro-worker" in line]
+    text = re.sub("/opt/repro/bin/[a-z-]+", "/bin/true", unit.read_text())
+    copy = tmp_path / unit.name
+    copy.write_text(text)
+    done = subprocess.run([analyze, "verify", "--man=no", copy], capture_output=True, text=True, check=False)
+    complaints = [line for line in done.stderr.splitlines() if unit.stem.rstrip("@") in line]
     assert complaints == []
+
+
+def test_the_unit_of_the_page_lets_nobody_change_anything_unless_told():
+    told = re.search(r'"UI_OPTIONS=([^"]+)"', (DEPLOY / "systemd" / "repro-ui.service").read_text())[1].split()
+    options = ui.make_context("ui", told).params
+    assert (options["read_only"], options["host"]) == (True, "127.0.0.1")
 
 
 def test_the_unit_drains_before_it_hands_back():
