@@ -1,5 +1,7 @@
 """`repro ui`: the queue as a web page."""
 
+from pathlib import Path
+
 import click
 
 from repro.commands.shared.optional_packages import needs_page
@@ -17,6 +19,8 @@ from repro.commands.shared.optional_packages import needs_page
               "that of a proxy; may be given again.")  # fmt: skip
 @click.option("--user-header", metavar="HEADER", help="The header in which a proxy says who asks; it is kept in the "
               "history of what they change.")  # fmt: skip
+@click.option("--write", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER",
+              help="Let viewers submit variations of runs; their config files are created in this folder.")  # fmt: skip
 @click.option("--browser/--no-browser", default=True, show_default=True, help="Open the page in a browser.")
 def ui(
     host: str,
@@ -25,6 +29,7 @@ def ui(
     read_only: bool,
     allow_hosts: tuple[str, ...],
     user_header: str | None,
+    write: Path | None,
     browser: bool,
 ) -> None:
     """Open the queue as a web page: what runs, what waits and why, what differs, where each result comes from.
@@ -38,7 +43,7 @@ def ui(
         from repro.web.server import Options, PageServer
 
     db = connect()
-    options = Options(host, port, token or None, read_only, allow_hosts, user_header)
+    options = Options(host, port, token or None, read_only, allow_hosts, user_header, write)
     server = PageServer(db, options, rights.may_change_runs(db))
     click.echo(server.address)
     server.serve(open_browser=browser)

@@ -12,7 +12,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from repro.pages import confirm
+from repro.pages import confirm, new
 from repro.pages.runs import Query
 from repro.scheduler.queue import changes, workers
 from repro.scheduler.server.connection import server_time
@@ -42,6 +42,17 @@ def ask(context: Context, request: Request) -> Mapping[str, Any]:
     return confirm.view(context.db, verb, asked.getlist("names"), _filter(asked))
 
 
+def vary(context: Context, request: Request) -> Mapping[str, Any]:
+    """The form of a variation, and what it would make: see `new.view`.
+
+    Raises:
+        ConfigError: it is not said of which run.
+    """
+    if not (base := request.query_params.get("from", "")):
+        raise ConfigError("of which run? Open it, and choose New from it")
+    return new.view(context.db, base, queries.changes(request.query_params), context.write_folder)
+
+
 def do(context: Context, request: Request, form: QueryParams) -> Response:
     """Do it, and say what came of each.
 
@@ -55,6 +66,8 @@ def do(context: Context, request: Request, form: QueryParams) -> Response:
         names = form.getlist("names")
         workers.drain(context.db, names)
         return _told(context, request, "drain", [f"{name}: drains" for name in names], 0)
+    if form.get("verb") == "submit":
+        return _submitted(context, request, form)
     verb = confirm.verb_of(form.get("verb", ""), form.get("number", ""))
     query = _filter(form)
     if query is None:
@@ -67,6 +80,16 @@ def do(context: Context, request: Request, form: QueryParams) -> Response:
     _check_count(form, changes.count(context.db, verb, only))
     count = changes.change_all(context.db, verb, only, by)
     return _told(context, request, verb.name, [f"{count} runs {verb.done}"], 0)
+
+
+def _submitted(context: Context, request: Request, form: QueryParams) -> Response:
+    if context.write_folder is None:
+        raise Refused("Nothing is submitted from here: start repro ui with --write FOLDER, for the config files.")
+    priority, tags = queries.integer(form, "priority"), form.get("tags", "").replace(",", " ").split()
+    changes, base = queries.changes(form), form.get("from", "")
+    made = new.submit(context.db, base, changes, context.write_folder, priority, tags)
+    lines = [f"{one.name}: {one.state}" + (f", equal to {one.same_as}" if one.same_as else "") for one in made]
+    return _told(context, request, "submit", lines, 0)
 
 
 def _filter(asked: QueryParams) -> Query | None:

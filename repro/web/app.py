@@ -44,6 +44,7 @@ PAGES = (
     Page("/workers", "workers.html", lambda context, request: workers.view(context.db)),
     Page("/drain", "drain.html", lambda c, request: workers.one(c.db, request.query_params.get("name", ""))),
     Page("/queue", "queue.html", lambda context, request: queue.view(context.db)),
+    Page("/new", "new.html", actions.vary),
     Page("/verify", "verify.html", lambda c, request: verify.view(c.db, request.query_params.get("level", ""))),
     Page("/drift", "drift.html", lambda c, request: drift.view(c.db, request.query_params.get("stage", ""))),
     Page("/tree", "tree.html", lambda c, r: tree.view(c.db, queries.of_runs(r), queries.metric(r)), queries.said),

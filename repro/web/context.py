@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repro.web.news import News
@@ -24,6 +25,7 @@ class Context:
         hosts: the names by which the server may be called, without ports.
         user_header: where a proxy before it says who asks; None: all are who started the server.
         may_write: whether the user of MongoDB may change runs, and the page shall.
+        write_folder: where the files of new configs are written; None: nothing is submitted from here.
     """
 
     db: "Queue"
@@ -34,6 +36,7 @@ class Context:
     token: str | None = None
     user_header: str | None = None
     may_write: bool = True
+    write_folder: Path | None = None
     views: SharedViews = field(default_factory=SharedViews)
 
     @property

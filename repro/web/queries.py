@@ -77,6 +77,19 @@ def whole(asked: QueryParams, key: str, default: int, most: int) -> int:
     return int(text) if text else default
 
 
+def integer(asked: QueryParams, key: str) -> int:
+    """A number of a form, 0 where it is empty.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    text = asked.get(key, "") or "0"
+    try:
+        return int(text[:20])
+    except ValueError as error:
+        raise ConfigError(f"{key}: {text[:20]!r} is no whole number") from error
+
+
 def command(query: Query) -> str:
     """The command that shows the same list."""
     words = ["repro", "status", *query.names]
@@ -111,6 +124,21 @@ def runs_as_csv(context: Context, request: Request) -> Response:
     text = to_csv([[_harmless(cell) for cell in row] for row in rows])
     headers = {"Content-Disposition": 'attachment; filename="runs.csv"'}
     return Response(text.encode("utf-8", "replace"), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def changes(asked: QueryParams) -> dict[str, str]:
+    """The changed keys of the form of a variation: fields called `set.KEY`, and lines `KEY=VALUE` of `more`.
+
+    Raises:
+        ConfigError: a line is none.
+    """
+    found = {key.removeprefix("set."): text for key, text in asked.multi_items() if key.startswith("set.") and text}
+    for line in filter(None, map(str.strip, asked.get("more", "").splitlines())):
+        key, equals, text = line.partition("=")
+        if not equals:
+            raise ConfigError(f"{line!r}: write KEY=VALUE, one a line")
+        found[key.strip()] = text.strip()
+    return found
 
 
 def metric(request: Request) -> str:

@@ -5,6 +5,7 @@ import socket
 import webbrowser
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -34,6 +35,7 @@ class Options:
     read_only: bool = False
     allow_hosts: Sequence[str] = ()
     user_header: str | None = None
+    write: Path | None = None
 
 
 class PageServer:
@@ -57,6 +59,7 @@ class PageServer:
             token=token,
             user_header=options.user_header,
             may_write=may_write and not options.read_only,
+            write_folder=options.write,
         )
         shown = f"[{options.host}]" if ":" in options.host else options.host
         shown = "127.0.0.1" if options.host in ("0.0.0.0", "::") else shown

@@ -16,7 +16,8 @@ from repro.scheduler.settings import Settings
 from repro.web import app
 from tests.web import sample_queue
 
-PATHS = [page.path.replace("{name}", "model") for page in app.PAGES]
+ASKED = {"/new": "?from=model", "/drain": "?name=box:1"}
+PATHS = [page.path.replace("{name}", "model") + ASKED.get(page.path, "") for page in app.PAGES]
 OTHERS = ["/runs/evil", "/runs/evil/log", "/runs/broken", "/runs/running", "/runs?state=done&sort=-metrics.accuracy"]
 OTHERS += ["/runs?where=nothing%3D1", "/runs/model?x=1"]
 WAIT = 120_000  # ms until something must have come

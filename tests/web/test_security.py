@@ -22,6 +22,7 @@ ROUTES = [
     if not isinstance(route, Mount)
 ] + ["/static/page.js"]
 ASKED = {"/confirm": "?verb=hold&names=big", "/drain": "?name=box:1", "/api/drain": "?name=box:1"}
+ASKED |= {"/new": "?from=model", "/api/new": "?from=model", "/tree.png": "?name=model*"}
 ROUTES = [path + ASKED.get(path, "") for path in ROUTES]
 METHODS = ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 
