@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from repro.pages import attempts, drift, home, lineage, queue, run, runs, tree, verify, workers
+from repro.pages import attempts, compare, drift, home, lineage, queue, run, runs, tree, verify, workers
 from repro.web import actions, answers, files, log, queries
 from repro.web.context import Context
 from repro.web.security import Guard
@@ -48,6 +48,12 @@ PAGES = (
     Page("/verify", "verify.html", lambda c, request: verify.view(c.db, request.query_params.get("level", ""))),
     Page("/drift", "drift.html", lambda c, request: drift.view(c.db, request.query_params.get("stage", ""))),
     Page("/tree", "tree.html", lambda c, r: tree.view(c.db, queries.of_runs(r), queries.metric(r)), queries.said),
+    Page(
+        "/compare",
+        "compare.html",
+        lambda context, request: compare.view(context.db, context.open_store, queries.of_compare(request)),
+        queries.said_of_compare,
+    ),
 )
 
 
@@ -60,6 +66,7 @@ def build(context: Context) -> Starlette:
         Route("/do", _done(context), methods=["POST"]),
         Route("/search", _plain(context, queries.search)),
         Route("/tree.png", _plain(context, queries.tree_picture)),
+        Route("/api/curves", _plain(context, queries.curves_as_json)),
         Route("/runs.csv", _plain(context, queries.runs_as_csv)),
         Route("/runs/{name}/files/{path:path}", _plain(context, files.file)),
         Route("/runs/{name}/log.txt", _plain(context, log.text)),
