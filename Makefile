@@ -8,7 +8,7 @@ SEEDS ?= 1 2 3
 CHAINS ?= 50
 SIDE_BY_SIDE := --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: install demo test test-all deploy-test image chaos check lint types architecture wheel bench docs clean
+.PHONY: install demo test test-all deploy-test image chaos check lint types architecture wheel bench docs pictures clean
 
 install: $(INSTALLED)
 
@@ -56,6 +56,9 @@ bench: install  ## against the raw limit and against peers, which get an environ
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	$(BIN)/python -m benchmarks
+
+pictures: install  ## of the page, on the demo's queue; needs Debian's chromium
+	$(BIN)/python -m tests.web.pictures docs/pictures
 
 docs: install  ## the pages of docs/commands, from --help
 	$(BIN)/python -m repro.tools.command_pages docs/commands
