@@ -22,9 +22,7 @@ WIDTH, HEIGHT, COLOURS = 1280, 760, 48
 PICTURES = {
     "home": "/",
     "runs": "/runs?name=model*&sort=-metrics.validation_accuracy",
-    "run": "/runs/modela",
     "curves": "/compare?names=model&names=modela&names=modelb&names=modelc&tab=curves",
-    "differences": "/compare?names=model&names=modela&names=modelb&names=modelc",
     "lineage": "/runs/evaluate/lineage",
 }
 WAIT = 300_000  # ms
@@ -71,7 +69,9 @@ def picture(folder: Path, work: Path, environment: dict[str, str]) -> None:
                 tab.goto(site.root)
                 tab.locator("#running progress").wait_for(timeout=WAIT)
                 for name, path in PICTURES.items():
-                    tab.goto(site.root + path, wait_until="networkidle" if "tab=curves" in path else "load")
+                    tab.goto(site.root + path)
+                    if "tab=curves" in path:
+                        tab.locator("[data-state=drawn]").wait_for(timeout=WAIT)
                     small = Image.open(io.BytesIO(tab.screenshot())).convert("RGB").quantize(COLOURS)
                     small.save(folder / f"{name}.png", optimize=True)
                     print(f"{name}.png: {(folder / f'{name}.png').stat().st_size / 1e3:.0f} kB")

@@ -1,6 +1,7 @@
 """Runs side by side: keys that differ, curves, figures over keys, files; in a browser and as JSON."""
 
 import json
+from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
