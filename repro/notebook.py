@@ -104,6 +104,32 @@ def run(name: str) -> Run:
     return Run(name, lookup.run(_queue(), name))
 
 
+def find(*names: str, limit: int = 50, **words: Any) -> list[Run]:
+    """Runs as `repro status` finds them, in its order or another one.
+
+    Args:
+        words: `where` and `tags` (several), `sort`, `states`, `stages`, as in `repro status`: `where=["lr>1e-3"]`,
+            `sort="-metrics.accuracy"`.
+
+    Raises:
+        ConfigError: a word says nothing.
+    """
+    from repro.pages.runs import Query
+    from repro.scheduler.queue import pages
+
+    query = Query(names=names, limit=limit, **words)
+    return [Run(one["_id"], one) for one in pages.page(_queue(), query.only, query.sort, limit=limit, whole=True).rows]
+
+
+def overview() -> dict[str, Any]:
+    """The queue at a glance, as the first page of `repro ui` has it: `counts`, `running`, `waiting` by why, `failures`,
+    `workers`.
+    """
+    from repro.pages import home
+
+    return home.view(_queue())
+
+
 def frame(where: Mapping[str, Any] | str | Sequence[str] | None = None) -> "pd.DataFrame":
     """Runs as a table, a row each, the name as index: facts, keys of the configs, `metrics.` and the result's figures.
 

@@ -1,7 +1,8 @@
 """`repro show`: all about a run."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,17 +20,24 @@ def show(names: tuple[str, ...], as_json: bool) -> None:
 
     A PATH (with a slash, or a dot in front) is a folder with a repro-run.json. It can be shown without any queue.
     """
-    from repro.readers import run_folders
+    from repro.readers import raw_files, run_folders
+    from repro.scheduler.settings import Settings
     from repro.views import run_details
     from repro.views.tables import dump
+    from repro.worker.store.store import Store
+
+    settings = Settings.read()
+
+    def stored(run: Mapping[str, Any]) -> dict[str, Any]:
+        return raw_files.raw_files(lambda: Store.open(settings.store, settings.home), run)
 
     queued = _in_the_queue([name for name in names if not _is_path(name)])
     shown = [run_folders.with_sources(_folder(name)) if _is_path(name) else queued[name] for name in names]
     if as_json:
         dump([run for run, _ in shown])
         return
-    for run, line in shown:
-        for text in run_details.lines(run, line):
+    for name, (run, line) in zip(names, shown, strict=True):
+        for text in run_details.lines(run, line, raw_files.of_folder if _is_path(name) else stored):
             click.echo(text)
 
 

@@ -86,7 +86,7 @@ def status(
     limit = max(limit, len(named))
 
     def read() -> "Sequence[RunDocument]":
-        return pages.page(db, only, sort, limit=limit).runs if where or sort else listing.newest(db, only, limit)
+        return pages.page(db, only, sort, limit=limit).rows if where or sort else listing.newest(db, only, limit)
 
     if watch:
         _watch(db, read, keys)

@@ -24,7 +24,7 @@ def view(db: "Queue") -> dict[str, Any]:
     return {
         "now": now,
         "counts": listing.counts(db),
-        "running": running.runs,
+        "running": running.rows,
         "more_running": running.after is not None,
         "waiting": [vars(group) for group in waiting_groups.groups(db)],
         "failures": failures(db),
@@ -36,7 +36,7 @@ def view(db: "Queue") -> dict[str, Any]:
 def failures(db: "Queue") -> list[dict[str, Any]]:
     """The newest failures by kind: how many of the latest, the newest of them and what it said."""
     fields = ("stage", "error", "finished_at")
-    latest: Sequence[RunDocument] = pages.page(db, Only([State.FAILED]), limit=LATEST_FAILURES, fields=fields).runs
+    latest: Sequence[RunDocument] = pages.page(db, Only([State.FAILED]), limit=LATEST_FAILURES, fields=fields).rows
     kinds: dict[tuple[str, str], dict[str, Any]] = {}
     for run in latest:
         error = run.get("error") or {}

@@ -9,6 +9,7 @@ from repro.readers.named_configs import of_run
 from repro.scheduler.configs.comparison import METRIC, Subject, compare
 from repro.scheduler.queue import filters, key_hints, listing, pages
 from repro.scheduler.queue.listing import STATES, Only
+from repro.scheduler.queue.pages import Page
 from repro.scheduler.server.connection import server_time
 from repro.stages.errors import ConfigError
 
@@ -60,20 +61,36 @@ class Query:
 
 def view(db: "Queue", query: Query) -> dict[str, Any]:
     """`runs` (documents, with `why` they wait), `columns` (keys of the filter language), `after`, `counts`, `hints`."""
-    found = pages.page(db, query.only, query.sort, query.after, min(query.limit, MOST), FIELDS)
-    reasons = listing.why_waiting(db, found.runs)
+    found, columns, more = _read(db, query)
+    reasons = listing.why_waiting(db, found.rows)
     asked = filters.keys(query.only.where, query.sort)
-    differing = differing_columns(found.runs)
-    columns = list(query.columns) or list(dict.fromkeys([*asked, *differing[:MOST_COLUMNS]]))
     return {
         "now": server_time(db),
         "counts": listing.counts(db),
-        "runs": [run | {"why": reasons.get(run["_id"])} for run in found.runs],
+        "runs": [run | {"why": reasons.get(run["_id"])} for run in found.rows],
         "columns": columns,
-        "more_columns": [key for key in differing if key not in columns],
+        "more_columns": more,
         "after": found.after,
-        "hints": list(key_hints.unknown(db, asked)) if not found.runs else [],
+        "hints": list(key_hints.unknown(db, asked)) if not found.rows else [],
     }
+
+
+def table(db: "Queue", query: Query) -> list[list[Any]]:
+    """The same rows as cells, below a header; None where a run has nothing."""
+    found, columns, _ = _read(db, query)
+    rows: list[list[Any]] = [["name", "state", "stage", *columns]]
+    for run in found.rows:
+        cells = (cell(run, key) for key in columns)
+        rows.append([run["_id"], run["state"], run["stage"], *(value if kind else None for value, kind in cells)])
+    return rows
+
+
+def _read(db: "Queue", query: Query) -> tuple[Page, list[str], list[str]]:
+    """The rows, their columns, and further ones in which they differ."""
+    found = pages.page(db, query.only, query.sort, query.after, min(query.limit, MOST), FIELDS)
+    asked, differing = filters.keys(query.only.where, query.sort), differing_columns(found.rows)
+    columns = list(query.columns) or list(dict.fromkeys([*asked, *differing[:MOST_COLUMNS]]))
+    return found, columns, [key for key in differing if key not in columns]
 
 
 def differing_columns(runs: "Sequence[RunDocument]") -> list[str]:

@@ -55,7 +55,7 @@ def picture(db: "Queue", query: Query, metric: str = "") -> bytes:
 
 def _subjects(db: "Queue", query: Query) -> "list[Subject]":
     found = pages.page(db, query.only, query.sort, limit=MOST, fields=FIELDS)
-    return [of_run(run) for run in found.runs]
+    return [of_run(run) for run in found.rows]
 
 
 def _figures(subjects: "list[Subject]", metric: str) -> dict[str, float]:

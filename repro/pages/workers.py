@@ -24,7 +24,7 @@ def view(db: "Queue") -> dict[str, Any]:
     now = server_time(db)
     alive = sorted(workers.live(db), key=lambda worker: str(worker["_id"]))
     running: dict[str, list[str]] = {}
-    for run in pages.page(db, Only([State.RUNNING]), limit=MOST, fields=FIELDS).runs:
+    for run in pages.page(db, Only([State.RUNNING]), limit=MOST, fields=FIELDS).rows:
         running.setdefault(run["lease"]["worker"], []).append(run["_id"])
     facts = [worker_table.facts(worker, now) | {"runs": running.get(worker["_id"], [])} for worker in alive]
     return {"now": now, "workers": facts, "mixed": _mixed(facts), "shared_cards": workers.sharing(db)}

@@ -4,25 +4,24 @@ A run is a document of the queue, or what the `repro-run.json` of a folder says 
 read the same.
 """
 
-import csv
 import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
 
+from repro.readers.raw_files import RAW_FILES
 from repro.scheduler.runs import demands
 from repro.stages.own_files import DIFF
 from repro.views.tables import load, place, speed
 
-RAW_FILES = "files.csv"  # where a dataset lists the raw files that it was made of, if its config asks for that
 SHOWN = 10  # of the raw files
 
 Run = Mapping[str, Any]
+RawFiles = Callable[[Run], Mapping[str, Any]]  # what `repro.readers.raw_files` reads
 
 
-def lines(run: Run, line: Mapping[str, Run]) -> list[str]:
+def lines(run: Run, line: Mapping[str, Run], raw_files: RawFiles) -> list[str]:
     """Everything; `line` has the runs that it comes from, by name, as far as they are known."""
     texts = [click.style(run["_id"], bold=True) + f"  {run['stage']}  {run['state']}", *_facts(run)]
     texts += ["config", *(f"  {text}" for text in _config(run))]
@@ -34,7 +33,8 @@ def lines(run: Run, line: Mapping[str, Run]) -> list[str]:
         texts += ["environment", *_environment(run["environment"])]
     texts += ["verdicts", *map(_verdict, run["verdicts"])] if run.get("verdicts") else []
     texts += _error(run["error"]) if run.get("error") else []
-    return texts + (["comes from", *_line(run, line, 1, set())] if run["sources"] else _raw_files(run, 0))
+    above = ["comes from", *_line(run, line, 1, set(), raw_files)] if run["sources"] else _raw_files(run, 0, raw_files)
+    return texts + above
 
 
 def _facts(run: Run) -> list[str]:
@@ -115,7 +115,7 @@ def _error(error: Run) -> list[str]:
     return texts + ([f"  log: {place(error['log'])}, and beside it what the attempt left"] if "log" in error else [])
 
 
-def _line(run: Run, line: Mapping[str, Run], depth: int, shown: set[str]) -> Iterator[str]:
+def _line(run: Run, line: Mapping[str, Run], depth: int, shown: set[str], raw_files: RawFiles) -> Iterator[str]:
     """The sources of a run, each followed by its own, down to the raw files; what was told is named only."""
     for name in run["sources"]:
         source, indent = line.get(name, {"_id": name}), "  " * depth
@@ -126,20 +126,20 @@ def _line(run: Run, line: Mapping[str, Run], depth: int, shown: set[str]) -> Ite
         if "config" in source and name not in shown:
             shown.add(name)
             yield from (f"{indent}  {text}" for text in _config(source))
-            yield from _line(source, line, depth + 1, shown)
-            yield from _raw_files(source, depth + 1)
+            yield from _line(source, line, depth + 1, shown, raw_files)
+            yield from _raw_files(source, depth + 1, raw_files)
 
 
-def _raw_files(run: Run, depth: int) -> list[str]:
+def _raw_files(run: Run, depth: int, raw_files: RawFiles) -> list[str]:
     """The files that a run without sources was made of, where it lists them."""
     listed = [output for output in run.get("outputs") or [] if output["path"] == RAW_FILES]
     if run["sources"] or not listed:
         return []
-    texts = [f"{'  ' * depth}raw files, in {RAW_FILES} (sha256 {listed[0]['sha256']})"]
-    path = Path(place(run["location"])) / RAW_FILES
-    if path.is_file():
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            _, *rows = csv.reader(file)
-        texts += [f"{'  ' * depth}  {'  '.join(row)}" for row in rows[:SHOWN]]
-        texts += [f"{'  ' * depth}  and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
-    return texts
+    indent, found = "  " * depth, raw_files(run)
+    texts = [f"{indent}raw files, in {RAW_FILES} (sha256 {listed[0]['sha256']})"]
+    if found["missing"]:
+        return [*texts, f"{indent}  not here: {found['missing']}"]
+    rows = found["rows"]
+    texts += [f"{indent}  {'  '.join(row)}" for row in rows[:SHOWN]]
+    left = len(rows) - SHOWN
+    return texts + ([f"{indent}  and {left}{' or more' if found['cut'] else ''} more"] if left > 0 else [])

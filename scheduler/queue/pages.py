@@ -33,7 +33,7 @@ NO_PLACE = "after=... is no place in this list; begin at its first page"
 class Page:
     """Some rows of a list; `after` is where the next page begins, None behind the last one."""
 
-    runs: list[RunDocument]
+    rows: list[RunDocument]
     after: str | None
 
 
@@ -92,6 +92,7 @@ def page(
     after: str | None = None,
     limit: int = 50,
     fields: Sequence[str] = (),
+    whole: bool = False,
 ) -> Page:
     """One page of the runs that a filter lets through.
 
@@ -101,7 +102,8 @@ def page(
             unless `only` says states. By nothing, what runs comes first, then what waits, then what has ended, the
             newest first.
         after: where the page before it ended.
-        fields: what to read of each run, besides what its place needs.
+        fields: what to read of each run, besides what its place needs; by default all but its longest parts, which
+            `whole` reads, too.
 
     Raises:
         ConfigError: the order or the place is none.
@@ -110,7 +112,7 @@ def page(
     parts, (number, last) = list(_parts(only, sort)), _place(after)
     if number >= len(parts):
         raise ConfigError(NO_PLACE)
-    wanted = _projection([*fields, *(part.field for part in parts)]) if fields else HIDDEN
+    wanted = _projection([*fields, *(part.field for part in parts)]) if fields else {} if whole else HIDDEN
     rows: list[tuple[int, RunDocument]] = []
     while number < len(parts):
         rows += [(number, run) for run in parts[number].read(db, last, limit + 1 - len(rows), wanted)]

@@ -63,7 +63,7 @@ def db(database):
     ],
 )
 def test_it_means_what_it_says(db, where, names):
-    found = page(db, Only(where=[filters.parse(where)]), sort="name").runs
+    found = page(db, Only(where=[filters.parse(where)]), sort="name").rows
     assert "".join(run["_id"] for run in found) == names
 
 
@@ -93,4 +93,4 @@ def test_what_is_no_condition_is_refused_with_how_to_write_one(where, said):
 
 def test_conditions_are_joined(db):
     where = [filters.parse(text) for text in ("lr>=0.001", "arch=resnet", "metrics.loss<1")]
-    assert [run["_id"] for run in page(db, Only(where=where)).runs] == ["a"]
+    assert [run["_id"] for run in page(db, Only(where=where)).rows] == ["a"]

@@ -44,10 +44,10 @@ def walk(db, limit, **asked):
     names, after = [], None
     for _ in range(100):
         found = page(db, after=after, limit=limit, **asked)
-        names += [run["_id"] for run in found.runs]
+        names += [run["_id"] for run in found.rows]
         if (after := found.after) is None:
             return names
-        assert len(found.runs) == limit
+        assert len(found.rows) == limit
     raise AssertionError("it has no end")
 
 
@@ -97,9 +97,9 @@ def test_by_facts_and_of_some_only(db):
 
 def test_of_each_run_no_more_is_read_than_was_asked_for(db):
     fill(db, [(1, 1, "done")])
-    (run,) = page(db, sort="-key", fields=["config.lr", "state"]).runs
+    (run,) = page(db, sort="-key", fields=["config.lr", "state"]).rows
     assert run == {"_id": "r000", "state": "done", "config": {"key": 1}}
-    (run,) = page(db, sort="-key", fields=["config"]).runs
+    (run,) = page(db, sort="-key", fields=["config"]).rows
     assert run == {"_id": "r000", "config": {"stage": "train", "key": 1}}
 
 

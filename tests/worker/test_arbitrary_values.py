@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from repro.readers.raw_files import of_folder
 from repro.scheduler import runs
 from repro.stages.source import provenance
 from repro.views import run_details, status_table, tables
@@ -90,7 +91,7 @@ def every_view(run):
     for column, cell in zip(status_table.COLUMNS, row, strict=True):
         status_table.paint(column, cell)
         assert "\x1b" not in cell
-    run_details.lines(run, {})
+    run_details.lines(run, {}, of_folder)
     json.loads(json.dumps(tables.strict(run), default=str, allow_nan=False))
     return row
 

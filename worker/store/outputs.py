@@ -2,9 +2,9 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from repro.scheduler.runs import RunDocument
 from repro.scheduler.server.connection import Document
 from repro.stages.own_files import MANIFEST
 from repro.worker.store.store import Store
@@ -12,7 +12,7 @@ from repro.worker.store.store import Store
 MOST_OUTPUTS = 1000  # entries in a document; the manifest always has all
 
 
-def outputs_of(store: Store, run: RunDocument) -> list[dict[str, Any]]:
+def outputs_of(store: Store, run: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All outputs of a done run: from its manifest, where its document holds only some of them or none."""
     if "outputs_total" in run or "outputs" not in run:
         return list(json.loads(store.read_own(run["location"], MANIFEST))["outputs"])
