@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
@@ -36,7 +37,8 @@ class Curve:
     @property
     def lost_at(self) -> float | None:
         """Where the figure was first NaN or infinite; None if it never was."""
-        return next((x for x, y in zip(self.x, self.y, strict=True) if not math.isfinite(y)), None)
+        lost = np.flatnonzero(~np.isfinite(np.asarray(self.y, float)))
+        return self.x[lost[0]] if len(lost) else None
 
     @property
     def finite(self) -> "Curve":
@@ -53,8 +55,8 @@ def from_csv(run: str, data: bytes, file: str = FILE) -> list[Curve]:
         ReproError: it is no table of numbers.
     """
     try:
-        header, *rows = csv.reader(io.StringIO(data.decode()))
-        columns = [[_number(row[i], strict=file == FILE or i == 0) for row in rows] for i in range(len(header))]
+        header, *rows = _rows(data.decode())
+        columns = [_numbers([row[i] for row in rows], file == FILE or i == 0) for i in range(len(header))]
     except (ValueError, IndexError) as error:
         raise ReproError(f"{run}: its {file} is no table of numbers: {error}") from error
     at = [place or 0.0 for place in columns[0]]
@@ -100,9 +102,10 @@ def thinned(curve: Curve, columns: int, begin: float = -math.inf, end: float = m
         finite = np.isfinite(y[shown])
         kept = ~finite
         kept[[0, 1, -2, -1]] = True
-        for sign in (1, -1):
-            order = np.lexsort((sign * y[shown], column, ~finite))[: finite.sum()]
-            kept[order[np.flatnonzero(np.diff(column[order], prepend=-1))]] = True
+        order = np.flatnonzero(finite)
+        order = order[np.lexsort((y[shown][order], column[order]))]
+        changes = np.diff(column[order], prepend=-1, append=columns + 1) != 0
+        kept[order[changes[:-1]]] = kept[order[changes[1:]]] = True  # the least and the largest of each column
         shown = shown[kept]
     return replace(curve, x=x[shown].tolist(), y=y[shown].tolist())
 
@@ -119,6 +122,19 @@ def smooth(curve: Curve, weight: float) -> Curve:
     return replace(curve, y=smoothed)
 
 
+def _rows(text: str) -> list[list[str]]:
+    if not text or '"' in text or "\r" in text:
+        return list(csv.reader(io.StringIO(text)))
+    return [line.split(",") for line in text.removesuffix("\n").split("\n")]  # three times as fast: pages show many
+
+
+def _numbers(cells: Sequence[str], strict: bool) -> Sequence[float | None]:
+    try:
+        return list(map(float, cells))
+    except ValueError:  # not every cell holds one
+        return [_number(cell, strict) for cell in cells]
+
+
 def _number(cell: str, strict: bool) -> float | None:
     try:
         return float(cell) if cell else None
@@ -129,5 +145,7 @@ def _number(cell: str, strict: bool) -> float | None:
 
 
 def _without_gaps(run: str, figure: str, unit: str, x: Sequence[float], y: Sequence[float | None]) -> Curve:
+    if None not in y:
+        return Curve(run, figure, unit, x, cast(Sequence[float], y))
     pairs = [(at, value) for at, value in zip(x, y, strict=True) if value is not None]
     return Curve(run, figure, unit, [at for at, _ in pairs], [value for _, value in pairs])

@@ -32,10 +32,10 @@ def runs(db: Queue, names: Sequence[str], fields: Mapping[str, Any] | None = Non
     return [by_name[name] for name in names]
 
 
-def fitting(db: Queue, pattern: str) -> list[str]:
-    """The names that a pattern of the shell fits, sorted."""
+def fitting(db: Queue, pattern: str, limit: int = 0) -> list[str]:
+    """The names that a pattern of the shell fits, sorted; not more than a limit, if there is one."""
     guard = {"_id": {"$regex": as_expression(pattern)}}
-    return [run["_id"] for run in collection(db).find(guard, {"_id": 1}).sort("_id")]
+    return [run["_id"] for run in collection(db).find(guard, {"_id": 1}).sort("_id").limit(limit)]
 
 
 def beginning(db: Queue, text: str, limit: int) -> list[str]:
