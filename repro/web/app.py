@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from repro.pages import home, run, runs
+from repro.pages import compare, home, run, runs
 from repro.web import answers, files, log, queries
 from repro.web.context import Context
 from repro.web.security import Guard
@@ -39,6 +39,12 @@ PAGES = (
     Page("/runs/{name}", "run.html", lambda context, request: run.view(context.db, queries.name(request))),
     Page("/runs/{name}/log", "log.html", log.view),
     Page("/runs/{name}/files", "files.html", files.view),
+    Page(
+        "/compare",
+        "compare.html",
+        lambda context, request: compare.view(context.db, context.open_store, queries.of_compare(request)),
+        queries.said_of_compare,
+    ),
 )
 
 
@@ -48,6 +54,7 @@ def build(context: Context) -> Starlette:
         Mount("/static", StaticFiles(directory=STATIC), name="static"),
         Route("/news", _news(context)),
         Route("/search", _plain(context, queries.search)),
+        Route("/api/curves", _plain(context, queries.curves_as_json)),
         Route("/runs.csv", _plain(context, queries.runs_as_csv)),
         Route("/runs/{name}/files/{path:path}", _plain(context, files.file)),
         Route("/runs/{name}/log.txt", _plain(context, log.text)),

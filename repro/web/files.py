@@ -12,6 +12,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from repro.pages.file_kinds import PICTURES, kind
 from repro.scheduler.queue import lookup
 from repro.scheduler.server.connection import server_time
 from repro.stages.errors import ReproError
@@ -20,8 +21,6 @@ from repro.web.context import Context
 from repro.worker.store.outputs import outputs_of
 
 PIECE = 1 << 20  # bytes that are read at once
-TEXTS = (".txt", ".csv", ".json", ".jsonl", ".log", ".md", ".yaml", ".yml", ".toml", ".py", ".tsv", ".diff")
-PICTURES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 FIELDS = {"stage": 1, "state": 1, "location": 1, "outputs": 1, "outputs_total": 1}
 
 
@@ -38,11 +37,6 @@ def view(context: Context, request: Request) -> Mapping[str, Any]:
         "run": {key: run.get(key) for key in ("_id", "state", "stage", "location")},
         "outputs": [output | {"kind": kind(output["path"])} for output in outputs],
     }
-
-
-def kind(path: str) -> str:
-    suffix = path[path.rfind(".") :].lower() if "." in path else ""
-    return "picture" if suffix in PICTURES else "text" if suffix in TEXTS else "other"
 
 
 def file(context: Context, request: Request) -> Response:

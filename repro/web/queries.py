@@ -1,5 +1,6 @@
 """What an address asks for; and the commands that say the same."""
 
+import math
 import re
 import shlex
 from collections.abc import Sequence
@@ -9,11 +10,12 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from repro.pages import runs
+from repro.pages import compare, curves, runs
 from repro.pages.runs import MOST, PAGE, Query
 from repro.scheduler.configs.spelling import to_csv
 from repro.scheduler.queue import finding, lookup
 from repro.stages.errors import ConfigError, ReproError
+from repro.web import answers
 from repro.web.context import Context
 from repro.web.templating import path_part, value
 
@@ -68,6 +70,74 @@ def whole(asked: QueryParams, key: str, default: int, most: int) -> int:
     if text and not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= most):
         raise ConfigError(f"{key}={text}: a whole number from 1 to {most}")
     return int(text) if text else default
+
+
+def number(asked: QueryParams, key: str, default: float) -> float:
+    """A place on an axis.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    text = asked.get(key, "")
+    if text and not (len(text) <= 40 and _is_number(text) and math.isfinite(float(text))):
+        raise ConfigError(f"{key}={text[:40]}: a number")
+    return float(text) if text else default
+
+
+def of_curves(request: Request) -> curves.Query:
+    """
+    Raises:
+        ConfigError: a word of it says nothing.
+    """
+    asked = request.query_params
+    return curves.Query(
+        names=_words(asked, "names"),
+        figures=[name for name in asked.getlist("figure") if name],
+        columns=whole(asked, "columns", curves.COLUMNS, curves.MOST_COLUMNS),
+        begin=number(asked, "begin", -math.inf),
+        end=number(asked, "end", math.inf),
+    )
+
+
+def of_compare(request: Request) -> compare.Query:
+    """
+    Raises:
+        ConfigError: a word of it says nothing.
+    """
+    asked = request.query_params
+    return compare.Query(
+        names=_words(asked, "names"),
+        tab=asked.get("tab") or "diff",
+        sort=asked.get("sort", ""),
+        base=asked.get("base", ""),
+        figures=[name for name in asked.getlist("figure") if name],
+        x=asked.get("x", ""),
+        y=asked.get("y", ""),
+        log_x=bool(asked.get("log_x")),
+        log_y=bool(asked.get("log_y")),
+        axes=[key for key in asked.getlist("axes") if key],
+        path=asked.get("path", ""),
+    )
+
+
+def said_of_compare(request: Request) -> dict[str, Any]:
+    """What a page of a comparison says of its question."""
+    query = of_compare(request)
+    return {"asked": query, "tabs": compare.TABS, "command": command_of_compare(query)}
+
+
+def command_of_compare(query: compare.Query) -> str:
+    """The command that says the same."""
+    if query.tab == "curves":
+        return shlex.join(["repro", "losses", *query.names, *(w for f in query.figures for w in ("--figure", f))])
+    words = ["repro", "diff", *query.names, "--metrics"]
+    words += ["--sort", query.sort] if query.sort else []
+    return shlex.join([*words, *(["--base", query.base] if query.base else [])])
+
+
+def curves_as_json(context: Context, request: Request) -> Response:
+    """Parts of curves. They are not kept for other viewers: they are large, and each drawing asks for its own."""
+    return answers.as_json(curves.view(context.db, context.open_store, of_curves(request)))
 
 
 def command(query: Query) -> str:

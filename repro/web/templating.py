@@ -15,10 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.datastructures import ImmutableMultiDict
 
-from repro.pages import runs
+from repro.pages import compare, runs
 from repro.scheduler.configs.spelling import spell
 from repro.stages.plain import clean, done, figure, number
-from repro.views import status_table, tables
+from repro.views import parallel_svg, scatter_svg, status_table, tables
 
 LONGEST = 300  # characters of a value in a page; the whole is in the JSON
 
@@ -94,6 +94,17 @@ def with_query(query: ImmutableMultiDict[str, str], **changes: str | Sequence[st
     return "?" + urlencode(kept) if kept else "?"
 
 
+def scatter(view: Mapping[str, Any], asked: compare.Query, to: str) -> tuple[Markup, list[str]]:
+    """The points of a comparison as SVG, and those that could not be drawn."""
+    axes = scatter_svg.Axes(view["x"], view["y"], asked.log_x, asked.log_y)
+    drawing = scatter_svg.draw(view["points"], axes, to)
+    return Markup(drawing.svg), drawing.left_out
+
+
+def parallel(view: Mapping[str, Any], to: str) -> Markup:
+    return Markup(parallel_svg.draw(view["lines"], view["axes"], to))
+
+
 TEMPLATES.filters |= {
     "value": value,
     "moment": moment,
@@ -111,6 +122,9 @@ TEMPLATES.filters |= {
     "duration": tables.duration,
     "eta": status_table.eta,
     "cell": runs.cell,
+    "compared": compare.cell,
+    "scatter": scatter,
+    "parallel": parallel,
     "with_query": with_query,
     "compact": lambda given: json.dumps(given, ensure_ascii=False, separators=(",", ":")),
 }
