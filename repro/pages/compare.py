@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from repro.pages import chosen, curves
 from repro.pages.file_kinds import kind
@@ -14,7 +14,7 @@ from repro.readers.named_configs import Reader
 from repro.scheduler.configs.comparison import METRIC, Comparison, Row, compare
 from repro.scheduler.queue import lookup
 from repro.scheduler.server.connection import server_time
-from repro.stages.errors import ConfigError, ReproError
+from repro.stages.errors import ConfigError, ReproError, Unreachable
 from repro.views import comparison_table
 from repro.worker.store.outputs import outputs_of
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from repro.scheduler.runs import RunDocument
     from repro.scheduler.server.connection import Queue
     from repro.worker.store.store import Store
+
+T = TypeVar("T")
 
 TABS = ("diff", "curves", "scatter", "parallel", "files")
 MOST_AXES = 8  # of parallel coordinates, with the figure
@@ -180,49 +182,54 @@ def files(db: "Queue", store: "Store", names: Sequence[str], path: str) -> dict[
     Raises:
         ReproError: no run has such a file, or the store can't be reached.
     """
-    outputs = _of_all(lookup.runs(db, names, OUTPUTS), lambda run: _outputs(store, run))
+    found_runs = {run["_id"]: run for run in lookup.runs(db, names, OUTPUTS)}
+    outputs = _of_each(found_runs, lambda run: _outputs(store, run))
     found = Counter(one for by_path in outputs.values() for one in by_path)
     paths = [one for one, count in found.items() if count > 1 or len(names) == 1]
     shown = path or next((one for one in paths if kind(one) == "picture"), next(iter(paths), ""))
     if shown and shown not in found:
         raise ReproError("none of the runs has an output of this name")
-    having = [(name, by_path[shown]) for name, by_path in outputs.items() if shown in by_path]
-    texts = _texts(store, having) if kind(shown) == "text" else {}
+    having = {name: by_path[shown] for name, by_path in outputs.items() if shown in by_path}
+    places = {name: (found_runs[name]["location"], output) for name, output in having.items()}
+    texts = _of_each(places, lambda place: _text(store, *place)) if kind(shown) == "text" else {}
     return {
         "paths": paths[:MOST_PATHS],
         "more_paths": max(0, len(paths) - MOST_PATHS),
         "path": shown,
         "kind": kind(shown),
         "files": [
-            {"run": name, "size": one["size"], "sha256": one["sha256"]} | texts.get(name, {}) for name, one in having
+            {"run": name, "size": one["size"], "sha256": one["sha256"]} | texts.get(name, {})
+            for name, one in having.items()
         ],
         "without": [name for name in names if shown not in outputs[name]],
     }
 
 
 def _outputs(store: "Store", run: "RunDocument") -> dict[str, dict[str, Any]]:
-    """Path -> output and where it lies."""
-    if run["state"] not in ("done", "verified"):
-        return {}
-    return {output["path"]: {"location": run["location"]} | output for output in outputs_of(store, run)}
+    """By their paths."""
+    done = run["state"] in ("done", "verified")
+    return {output["path"]: output for output in outputs_of(store, run)} if done else {}
 
 
-def _texts(store: "Store", having: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    return _of_all(
-        [{"_id": name, "output": output} for name, output in having], lambda one: _text(store, one["output"])
-    )
-
-
-def _text(store: "Store", output: dict[str, Any]) -> dict[str, Any]:
-    data = store.read_range(output, output["location"], 0, min(BYTES, output["size"]))
+def _text(store: "Store", location: str, output: dict[str, Any]) -> dict[str, Any]:
+    data = store.read_range(output, location, 0, min(BYTES, output["size"]))
     lines = data.decode("utf-8", "replace").splitlines()
     return {"lines": lines[:LINES], "more": len(lines) > LINES or output["size"] > len(data)}
 
 
-def _of_all(items: Sequence[Mapping[str, Any]], read: Callable[[Any], Any]) -> dict[str, Any]:
-    """What is read of each, by its name; many at once, for all wait for the store."""
-    if len(items) < 2:
-        return {item["_id"]: read(item) for item in items}
+def _of_each(items: Mapping[str, T], read: Callable[[T], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What is read of each run; many at once, for all wait for the store.
+
+    Raises:
+        Unreachable: a file of one can't be read.
+    """
+
+    def one(name: str, item: T) -> dict[str, Any]:
+        try:
+            return read(item)
+        except OSError as error:
+            raise Unreachable(f"the files of {name} can't be read: {error.strerror or error}") from error
+
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        futures = {item["_id"]: threads.submit(copy_context().run, read, item) for item in items}
+        futures = {name: threads.submit(copy_context().run, one, name, item) for name, item in items.items()}
     return {name: future.result() for name, future in futures.items()}

@@ -68,7 +68,7 @@ def whole(asked: QueryParams, key: str, default: int, most: int) -> int:
     """
     text = asked.get(key, "")
     if text and not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= most):
-        raise ConfigError(f"{key}={text}: a whole number from 1 to {most}")
+        raise ConfigError(f"{key}={text[:40]}: a whole number from 1 to {most}")
     return int(text) if text else default
 
 

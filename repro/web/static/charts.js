@@ -1,62 +1,25 @@
-// Curves of runs, drawn on canvases: a chart a figure, a line a run. The server thins each curve to what so many columns
-// of pixels can show and loses no peak; a part that is looked at more closely is asked for again.
+// Curves of runs, drawn on canvases: a chart a figure, a line a run. The server thins each curve to what so many
+// columns of pixels can show and loses no peak; a part that is looked at more closely is asked for again. What is not
+// finite is no number of JSON but its name, of which Number() makes it again.
 // Without this script the page has a table of the same figures.
+
+import { clamped, decades, nearest, round, smooth, spelled } from "./scales.js";
 
 const main = document.getElementById("main");
 const COLOURS = 8; // --c0 to --c7 of the stylesheet; what comes after them has dashes
 const DASHES = [[], [7, 3], [2, 2], [10, 3, 2, 3], [14, 5], [1, 4], [6, 2, 1, 2, 1, 2]];
 const HEIGHT = 280, LINE = 12, MOST_READ = 12, MOST_DOTS = 60, PULLED = 5;
-const WORDS = { NaN, Infinity, "-Infinity": -Infinity }; // JSON has no numbers for them
-
 function make(tag, facts = {}, ...children) {
   const element = Object.assign(document.createElement(tag), facts);
   element.append(...children);
   return element;
 }
 
-const number = (value) => (typeof value === "string" ? WORDS[value] : value);
-const clamped = (value, least, largest) => Math.min(largest, Math.max(least, value));
-
-function spelled(value) {
-  if (!Number.isFinite(value)) return String(value);
-  const size = Math.abs(value);
-  return size !== 0 && (size >= 1e6 || size < 1e-4) ? value.toExponential(3) : String(Number(value.toPrecision(5)));
-}
-
-function round(begin, end, about) { // round numbers in between
-  const rough = (end - begin) / about, power = 10 ** Math.floor(Math.log10(rough));
-  const size = [1, 2, 5, 10].map((factor) => factor * power).find((one) => one >= rough);
-  const ticks = [];
-  if (!(size > 0) || !Number.isFinite(size)) return ticks;
-  for (let n = Math.ceil(begin / size); n <= end / size && ticks.length < 50; n++) ticks.push(n * size);
-  return ticks;
-}
-
-function decades(begin, end) { // the same, of powers of ten; a short axis has round numbers
-  const first = Math.ceil(begin), last = Math.floor(end);
-  if (last <= first) return round(10 ** begin, 10 ** end, 4).filter((at) => at > 0);
-  const stride = Math.ceil((last - first + 1) / 7), ticks = [];
-  for (let power = first; power <= last; power += stride) ticks.push(10 ** power);
-  return ticks;
-}
-
-function smooth(values, weight) { // as `repro losses --smooth`: without a bias to 0
-  let mean = 0, total = 0;
-  return values.map((value) => {
-    if (!Number.isFinite(value)) return value;
-    mean = weight * mean + (1 - weight) * value;
-    total = weight * total + (1 - weight);
-    return mean / total;
-  });
-}
-
-function nearest(x, at) { // the place of the nearest number of a sorted list
-  let low = 0, high = x.length - 1;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (x[middle] < at) low = middle + 1; else high = middle;
-  }
-  return low > 0 && at - x[low - 1] <= x[low] - at ? low - 1 : low;
+function draw(tag, facts, ...children) { // the same, of SVG
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [key, value] of Object.entries(facts)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
 }
 
 // ---- One figure of some runs -------------------------------------------------------------------------------------
@@ -67,16 +30,16 @@ class Chart {
     Object.assign(this, { cross: null, pull: null, pointer: null, due: false });
     this.canvas = make("canvas", { tabIndex: 0 });
     this.canvas.setAttribute("role", "img");
-    this.readout = make("div", { className: "readout", hidden: true });
-    this.readout.setAttribute("role", "status");
+    this.readout = make("div", { className: "readout", hidden: true, role: "status" });
     this.back = make("button", { type: "button", textContent: "Whole", hidden: true, onclick: () => this.reset() });
     const log = make("input", { type: "checkbox", onchange: () => { this.log = log.checked; this.redraw(); } });
     const weight = make("input", { type: "range", min: 0, max: 0.99, step: 0.01, value: 0 });
     weight.oninput = () => { this.weight = Number(weight.value); this.redraw(); };
-    const tools = make("span", { className: "tools" }, this.back, make("label", {}, log, " log"));
+    const tools = make("span", { className: "knobs" }, this.back, make("label", {}, log, " log"));
     if (!figure.startsWith("val")) tools.append(make("label", {}, "smooth ", weight));
+    const caption = make("figcaption", {}, make("b", { textContent: figure }), tools);
     const place = make("div", { className: "canvas" }, this.canvas, this.readout);
-    this.element = make("figure", { className: "chart" }, make("figcaption", {}, make("b", { textContent: figure }), tools), place);
+    this.element = make("figure", { className: "chart" }, caption, place);
     this.listen();
   }
 
@@ -84,14 +47,11 @@ class Chart {
 
   take(curves, ofPart) {
     const into = ofPart ? (this.part ??= new Map()) : this.whole;
-    for (const curve of curves) into.set(curve.run, { ...curve, y: curve.y.map(number) });
-    const units = new Set(this.curves.map((curve) => curve.unit));
-    this.unit = [...units].join(" or ");
-    this.canvas.setAttribute("aria-label", `${this.figure} of ${this.whole.size} runs over ${this.unit}; arrow keys read it`);
+    for (const curve of curves) into.set(curve.run, { ...curve, y: curve.y.map(Number) });
+    this.unit = [...new Set(this.curves.map((curve) => curve.unit))].join(" or ");
+    this.canvas.ariaLabel = `${this.figure} of ${this.whole.size} runs over ${this.unit}; arrow keys read it`;
     this.redraw();
   }
-
-  // -- What the mouse and the keys do
 
   listen() {
     const at = (event) => event.clientX - this.canvas.getBoundingClientRect().left;
@@ -109,13 +69,12 @@ class Chart {
     this.canvas.addEventListener("pointerup", () => {
       const [begin, end] = (this.pull ?? [0, 0]).toSorted((a, b) => a - b);
       this.pull = null;
-      if (end - begin > PULLED && this.frame) this.zoom(this.frame.value(begin), this.frame.value(end));
-      this.redraw();
+      if (end - begin > PULLED) this.zoom(this.frame.value(begin), this.frame.value(end));
     });
     for (const name of ["pointerleave", "pointercancel", "blur"]) {
       this.canvas.addEventListener(name, () => {
-        if (name === "pointercancel") this.pull = null;
-        if (!this.pull && (name === "blur" || document.activeElement !== this.canvas)) this.cross = null;
+        this.pull = null;
+        if (document.activeElement !== this.canvas) this.cross = null;
         this.redraw();
       });
     }
@@ -151,11 +110,11 @@ class Chart {
     return next ?? this.cross;
   }
 
-  async zoom(begin, end) {
+  zoom(begin, end) {
     this.range = [begin, end];
     this.back.hidden = false;
     this.redraw();
-    await this.renew();
+    this.renew();
   }
 
   reset() {
@@ -165,13 +124,10 @@ class Chart {
   }
 
   async renew(some = {}) { // the part that is looked at, as the server has it
-    if (!this.range) return;
-    const range = this.range;
-    const answer = await this.group.ask({ ...some, figure: this.figure, begin: range[0], end: range[1] });
+    const { range, figure } = this;
+    const answer = range && await this.group.ask({ ...some, figure, begin: range[0], end: range[1] });
     if (answer && this.range === range) this.take(answer.curves, true);
   }
-
-  // -- Drawing
 
   redraw() {
     if (this.due) return;
@@ -208,20 +164,18 @@ class Chart {
   fits(value) { return Number.isFinite(value) && (!this.log || value > 0); }
 
   measure(width) {
-    let [low, high, least, most] = [Infinity, -Infinity, Infinity, -Infinity];
-    for (const { x } of this.curves) if (x.length) { low = Math.min(low, x[0]); high = Math.max(high, x.at(-1)); }
-    if (this.range) [low, high] = this.range;
+    let [least, most] = [Infinity, -Infinity];
+    const ends = this.curves.filter(({ x }) => x.length).flatMap(({ x }) => [x[0], x.at(-1)]);
+    let [low, high] = this.range ?? [Math.min(...ends), Math.max(...ends)];
     for (const { x, y } of this.curves) for (let i = 0; i < x.length; i++) {
       if (x[i] < low || x[i] > high || !this.fits(y[i])) continue;
       least = Math.min(least, y[i]);
       most = Math.max(most, y[i]);
     }
-    const isEmpty = !(least <= most);
+    const isEmpty = !(least <= most), scale = this.log ? Math.log10 : (value) => value;
     if (!(low < high)) [low, high] = Number.isFinite(low) ? [low - 0.5, low + 0.5] : [0, 1];
-    const scale = this.log ? Math.log10 : (value) => value;
-    let [bottomValue, topValue] = isEmpty ? [0, 1] : [scale(least), scale(most)];
-    const margin = (topValue - bottomValue) * 0.05 || Math.abs(topValue) * 0.1 || 1;
-    [bottomValue, topValue] = [bottomValue - margin, topValue + margin];
+    const [down, up] = isEmpty ? [0, 1] : [scale(least), scale(most)];
+    const margin = (up - down) * 0.05 || Math.abs(up) * 0.1 || 1, bottomValue = down - margin, topValue = up + margin;
     const left = 62, right = width - (width > 520 ? 118 : 14), top = 16, bottom = HEIGHT - 34;
     return {
       left, right, top, bottom, isEmpty, x: [low, high], y: [bottomValue, topValue],
@@ -238,8 +192,7 @@ class Chart {
     pen.lineWidth = 1;
     pen.setLineDash([]);
     pen.beginPath();
-    pen.textAlign = "right";
-    pen.textBaseline = "middle";
+    [pen.textAlign, pen.textBaseline] = ["right", "middle"];
     const rows = frame.isEmpty ? [] : this.log ? decades(...frame.y) : round(...frame.y, 5);
     for (const value of rows) {
       const at = frame.up(value);
@@ -247,8 +200,7 @@ class Chart {
       pen.moveTo(left, at); pen.lineTo(right, at);
       pen.fillText(spelled(value), left - 6, at);
     }
-    pen.textAlign = "center";
-    pen.textBaseline = "top";
+    [pen.textAlign, pen.textBaseline] = ["center", "top"];
     for (const value of round(...frame.x, clamped((right - left) / 90, 2, 8))) {
       pen.moveTo(frame.across(value), top); pen.lineTo(frame.across(value), bottom);
       pen.fillText(spelled(value), frame.across(value), bottom + 5);
@@ -260,23 +212,21 @@ class Chart {
   }
 
   dress(pen, run) { // colour and dashes, by the place in the selection
-    const place = Math.max(0, this.group.runs.indexOf(run)), { focus } = this.group;
-    pen.strokeStyle = pen.fillStyle = this.group.colour(`--c${place % COLOURS}`);
-    pen.setLineDash(DASHES[Math.floor(place / COLOURS) % DASHES.length]);
+    const { colour, dashes } = this.group.dress(run), { focus } = this.group;
+    pen.strokeStyle = pen.fillStyle = this.group.colour(`--c${colour}`);
+    pen.setLineDash(dashes);
     pen.globalAlpha = focus && focus !== run ? 0.2 : 1;
     pen.lineWidth = focus === run ? 2.5 : 1.5;
   }
 
-  drawCurve(pen, frame, curve) {
-    this.dress(pen, curve.run);
-    const isSmoothed = this.weight > 0 && !curve.validation;
-    if (isSmoothed) {
-      const alpha = pen.globalAlpha;
-      pen.globalAlpha = alpha * 0.25;
-      this.trace(pen, frame, curve.x, curve.y);
-      pen.globalAlpha = alpha;
-    }
-    this.trace(pen, frame, curve.x, isSmoothed ? smooth(curve.y, this.weight) : curve.y);
+  drawCurve(pen, frame, { run, x, y, validation }) {
+    this.dress(pen, run);
+    if (!this.weight || validation) { this.trace(pen, frame, x, y); return; }
+    const alpha = pen.globalAlpha;
+    pen.globalAlpha = alpha * 0.25;
+    this.trace(pen, frame, x, y);
+    pen.globalAlpha = alpha;
+    this.trace(pen, frame, x, smooth(y, this.weight));
   }
 
   trace(pen, frame, x, y) {
@@ -329,11 +279,11 @@ class Chart {
       while (last >= 0 && (x[last] > frame.x[1] || !this.fits(y[last]))) last--;
       if (last >= 0 && x[last] >= frame.x[0]) ends.push([clamped(frame.up(y[last]), frame.top, frame.bottom), run]);
     }
-    pen.textAlign = "left";
-    pen.textBaseline = "middle";
+    [pen.textAlign, pen.textBaseline] = ["left", "middle"];
     ends.sort((a, b) => a[0] - b[0]);
     for (let i = 1; i < ends.length; i++) ends[i][0] = Math.max(ends[i][0], ends[i - 1][0] + LINE);
-    for (let i = ends.length - 1, free = frame.bottom + LINE; i >= 0; i--) free = ends[i][0] = Math.min(ends[i][0], free - LINE);
+    let free = frame.bottom + LINE;
+    for (const end of ends.toReversed()) free = end[0] = Math.min(end[0], free - LINE);
     for (const [at, run] of ends) {
       if (at < frame.top - LINE) continue;
       this.dress(pen, run);
@@ -350,7 +300,8 @@ class Chart {
       const i = nearest(curve.x, this.cross);
       return { run: curve.run, x: curve.x[i], y: curve.y[i] };
     });
-    const step = read.reduce((best, one) => (Math.abs(one.x - this.cross) < Math.abs(best - this.cross) ? one.x : best), Infinity);
+    const off = (x) => Math.abs(x - this.cross);
+    const step = read.reduce((best, { x }) => (off(x) < off(best) ? x : best), Infinity);
     const across = frame.across(clamped(Number.isFinite(step) ? step : this.cross, ...frame.x));
     pen.strokeStyle = this.group.colour("--quiet");
     pen.setLineDash([]);
@@ -386,7 +337,6 @@ class Chart {
 class Group {
   constructor(place) {
     Object.assign(this, { place, charts: new Map(), runs: [], unfinished: [], focus: null, colours: new Map() });
-    this.isAsking = this.isWanted = false;
     this.probe = make("span", { hidden: true });
     this.note = make("p", { className: "quiet" });
     this.legend = make("ul", { className: "legend" });
@@ -404,6 +354,11 @@ class Group {
       this.colours.set(name, getComputedStyle(this.probe).color);
     }
     return this.colours.get(name);
+  }
+
+  dress(run) { // by its place in the selection, whichever of the others have curves
+    const place = Math.max(0, this.runs.indexOf(run));
+    return { colour: place % COLOURS, dashes: DASHES[Math.floor(place / COLOURS) % DASHES.length] };
   }
 
   async ask(words) {
@@ -467,14 +422,9 @@ class Group {
   }
 
   sample(run) {
-    const place = Math.max(0, this.runs.indexOf(run)), line = document.createElementNS("http://www.w3.org/2000/svg", "line");
-    const facts = { x1: 0, x2: 24, y1: 5, y2: 5, "stroke-dasharray": DASHES[Math.floor(place / COLOURS) % DASHES.length].join(" ") };
-    for (const [key, value] of Object.entries(facts)) line.setAttribute(key, value);
-    const sample = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    sample.setAttribute("class", `sample c${place % COLOURS}`);
-    sample.setAttribute("aria-hidden", "true");
-    sample.append(line);
-    return sample;
+    const { colour, dashes } = this.dress(run);
+    const line = draw("line", { x1: 0, x2: 24, y1: 5, y2: 5, "stroke-dasharray": dashes.join(" ") });
+    return draw("svg", { class: `sample c${colour}`, "aria-hidden": true }, line);
   }
 }
 

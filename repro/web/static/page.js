@@ -86,7 +86,16 @@ const isBusy = (element) => element.matches(":hover") || isHeld(element);
 
 // Parts of the page are what has an id; rows of tables are changed one by one and never move under somebody's hand.
 function update(fresh) {
-  if (parts(main) !== parts(fresh) && !isHeld(main)) { main.replaceChildren(...fresh.children); return; }
+  if (parts(main) !== parts(fresh) && !isHeld(main)) {
+    for (const own of main.querySelectorAll("[id][data-own]")) {
+      fresh.querySelector(`#${CSS.escape(own.id)}`)?.replaceWith(own);
+    }
+    main.replaceChildren(...fresh.children);
+  } else updateParts(fresh);
+  main.dispatchEvent(new CustomEvent("renewed"));
+}
+
+function updateParts(fresh) {
   for (const table of fresh.querySelectorAll("table:has(tr[id])")) {
     const old = tableLike(table);
     if (old) updateTable(old, table);
@@ -100,7 +109,6 @@ function update(fresh) {
     part.replaceWith(twin);
     if (atEnd) twin.scrollTop = twin.scrollHeight;
   }
-  main.dispatchEvent(new CustomEvent("renewed"));
 }
 
 const parts = (page) => [...page.querySelectorAll("[id]:not(tr)")].map((part) => part.id).join(" ");
