@@ -1,4 +1,17 @@
-// Numbers for drawings: how they are spelled, which are round, what lies near, and their moving average.
+// What charts are made of: elements, and numbers: how they are spelled, which are round, what lies near, their average.
+
+export function make(tag, facts = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), facts);
+  element.append(...children);
+  return element;
+}
+
+export function draw(tag, facts, ...children) { // the same, of SVG
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [key, value] of Object.entries(facts)) element.setAttribute(key, value);
+  element.append(...children);
+  return element;
+}
 
 export const clamped = (value, least, largest) => Math.min(largest, Math.max(least, value));
 
