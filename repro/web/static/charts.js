@@ -403,6 +403,7 @@ class Group {
       }
       this.charts.get(figure).take(answer.curves.filter((curve) => curve.figure === figure), false);
     }
+    this.redraw(); // one chart alone is wide; beside another it is not
     this.tellLegend(answer.curves);
     this.note.textContent = this.charts.size ? "" : answer.missing.join("; ");
     if (!this.charts.size) this.place.dataset.state = "empty";
