@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from repro.pages import chosen
 from repro.readers.curve_reader import CurveSet, Finder
 from repro.readers.kept_curves import KeptCurves
@@ -98,7 +100,8 @@ def _part(curve: "Curve", label: str, query: Query) -> dict[str, Any]:
 
 
 def _in_numbers(curve: "Curve", label: str) -> dict[str, Any]:
-    finite = curve.finite.y
+    values = np.asarray(curve.y, float)
+    finite = values[np.isfinite(values)]
     return {
         "run": curve.run,
         "figure": curve.figure,
@@ -108,7 +111,7 @@ def _in_numbers(curve: "Curve", label: str) -> dict[str, Any]:
         "first": curve.y[0],
         "last": curve.y[-1],
         "at": curve.x[-1],
-        "least": min(finite, default=None),
-        "largest": max(finite, default=None),
+        "least": float(finite.min()) if len(finite) else None,
+        "largest": float(finite.max()) if len(finite) else None,
         "lost": curve.lost_at,
     }

@@ -1,6 +1,7 @@
 """Where values lie along an axis: numbers by their size, all else evenly spaced. Pure."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from repro.stages.plain import figure
 
 TICKS = 6  # about so many
 MOST_LABELS = 24  # of values that are no numbers
+MOST = sys.float_info.max
 LONGEST = 18  # characters of a label
 
 
@@ -44,7 +46,7 @@ def of(values: Sequence[Any], log: bool = False) -> Axis:
     begin, end = min(scaled), max(scaled)
     if begin == end:
         margin = 0.5 if log else abs(begin) * 0.1 or 1.0
-        begin, end = begin - margin, end + margin
+        begin, end = max(begin - margin, -MOST), min(end + margin, MOST)
     marks = _decades(begin, end) if log else _round(begin, end)
     return Axis([(_share(at, begin, end), label) for at, label in marks], begin, end, log)
 
@@ -100,7 +102,8 @@ def _decades(begin: float, end: float) -> list[tuple[float, str]]:
     """Powers of ten, some of them if they are many; of a short axis its round numbers."""
     first, last = math.ceil(begin), math.floor(end)
     if last - first < 1:
-        ticks = [(math.log10(at), label) for at, label in _round(10**begin, 10**end) if at > 0]
+        ends = (10.0 ** max(begin, -307), 10.0 ** min(end, 308))
+        ticks = [(math.log10(at), label) for at, label in _round(*ends) if at > 0]
         return [(at, label) for at, label in ticks if begin <= at <= end]
     stride = -(-(last - first + 1) // (2 * TICKS))
     return [(float(power), f"1e{power}") for power in range(first, last + 1, stride)]

@@ -103,9 +103,13 @@ def thinned(curve: Curve, columns: int, begin: float = -math.inf, end: float = m
         kept = ~finite
         kept[[0, 1, -2, -1]] = True
         order = np.flatnonzero(finite)
-        order = order[np.lexsort((y[shown][order], column[order]))]
-        changes = np.diff(column[order], prepend=-1, append=columns + 1) != 0
-        kept[order[changes[:-1]]] = kept[order[changes[1:]]] = True  # the least and the largest of each column
+        order = order[np.argsort(column[order], kind="stable")]  # nearly always it is in order
+        columns_of, values = column[order], y[shown][order]
+        begins = np.flatnonzero(np.diff(columns_of, prepend=-1))
+        lengths = np.diff(begins, append=len(order))
+        for extreme in (np.minimum, np.maximum) if len(order) else ():
+            at = np.flatnonzero(values == np.repeat(extreme.reduceat(values, begins), lengths))
+            kept[order[at[np.flatnonzero(np.diff(columns_of[at], prepend=-1))]]] = True
         shown = shown[kept]
     return replace(curve, x=x[shown].tolist(), y=y[shown].tolist())
 

@@ -321,3 +321,47 @@ def test_curves_of_a_running_run_grow_while_somebody_looks(ui, database, visit):
         timeout=WAIT,
     )
     assert "<script>alert" not in tab.content()
+
+
+def test_a_broken_file_of_one_run_hides_no_other(ui, database, settings_environment, tmp_path, monkeypatch):
+    runs.create_indexes(database)
+    store = sample_queue.store_of(settings_environment)
+    store.objects.check()
+    for name, table in (("good", b"epoch,train_loss\n1,2\n"), ("broken", b"epoch,train_loss\n1,x\n")):
+        monkeypatch.setattr(sample_queue, "FILES", {"losses.csv": table})
+        sample_queue.submit(database, name)
+        sample_queue.finish(database, store, tmp_path, name)
+    site = ui()
+    status, view = get(site, "/api/curves?names=good,broken")
+    assert (status, [curve["run"] for curve in view["curves"]]) == (200, ["good"])
+    (line,) = view["missing"]
+    assert line.startswith("broken: its losses.csv is no table of numbers")
+    assert get(site, "/api/curves?names=broken")[1]["curves"] == []
+    assert ask(site, "/compare?names=good,broken&tab=curves").status == 200
+
+
+def test_what_somebody_looks_at_closely_stays_when_the_page_changes(
+    ui, database, settings_environment, tmp_path, visit
+):
+    """A run ends: the page has other parts then, and the chart is still the one that was zoomed."""
+    runs.create_indexes(database)
+    points.create_indexes(database)
+    store = sample_queue.store_of(settings_environment)
+    store.objects.check()
+    sample_queue.submit(database, "live")
+    token = sample_queue.claim(database)
+    for step in range(1, 9):
+        points.append(database, token, Point(step, None, {"loss": 1 / step}))
+    tab = visit().open(ui(), "/runs/live")
+    canvas = charts(tab).first
+    canvas.focus()
+    tab.keyboard.press("+")
+    tab.get_by_role("button", name="Whole").wait_for(timeout=WAIT)
+    tab.evaluate("document.activeElement.blur(); document.querySelector('canvas').mark = 1")
+    location = store.location("live", token)
+    store.open_attempt(location)
+    done = {"outputs": [], "params": {}, "environment": {}, "metrics": {"accuracy": 1.0}}
+    assert runs.complete(database, "live", token, location, done)
+    tab.locator("#figures").get_by_text("accuracy").wait_for(timeout=WAIT)
+    assert tab.evaluate("document.querySelector('canvas').mark") == 1
+    assert tab.get_by_role("button", name="Whole").is_visible()

@@ -3,24 +3,12 @@
 // finite is no number of JSON but its name, of which Number() makes it again.
 // Without this script the page has a table of the same figures.
 
-import { clamped, decades, nearest, round, smooth, spelled } from "./scales.js";
+import { clamped, decades, draw, make, nearest, round, smooth, spelled } from "./pieces.js";
 
 const main = document.getElementById("main");
 const COLOURS = 8; // --c0 to --c7 of the stylesheet; what comes after them has dashes
 const DASHES = [[], [7, 3], [2, 2], [10, 3, 2, 3], [14, 5], [1, 4], [6, 2, 1, 2, 1, 2]];
-const HEIGHT = 280, LINE = 12, MOST_READ = 12, MOST_DOTS = 60, PULLED = 5;
-function make(tag, facts = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), facts);
-  element.append(...children);
-  return element;
-}
-
-function draw(tag, facts, ...children) { // the same, of SVG
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [key, value] of Object.entries(facts)) element.setAttribute(key, value);
-  element.append(...children);
-  return element;
-}
+const HEIGHT = 280, LINE = 12, MOST_READ = 12, MOST_DOTS = 60, DENSE = 300, PIECE = 100, PULLED = 5;
 
 // ---- One figure of some runs -------------------------------------------------------------------------------------
 
@@ -92,8 +80,7 @@ class Chart {
     this.pointer = null;
     if (key === "ArrowRight") this.cross = this.beside(1);
     else if (key === "ArrowLeft") this.cross = this.beside(-1);
-    else if (key === "Home") this.cross = begin;
-    else if (key === "End") this.cross = end;
+    else if (key === "Home" || key === "End") this.cross = key === "Home" ? begin : end;
     else if (key === "+") this.zoom((this.cross ?? (begin + end) / 2) - half, (this.cross ?? (begin + end) / 2) + half);
     else if (key === "-" || (key === "Escape" && this.range)) this.reset();
     else return false;
@@ -190,8 +177,7 @@ class Chart {
     pen.strokeStyle = this.group.colour("--line");
     pen.fillStyle = this.group.colour("--quiet");
     pen.lineWidth = 1;
-    pen.setLineDash([]);
-    pen.beginPath();
+    pen.setLineDash([]); pen.beginPath();
     [pen.textAlign, pen.textBaseline] = ["right", "middle"];
     const rows = frame.isEmpty ? [] : this.log ? decades(...frame.y) : round(...frame.y, 5);
     for (const value of rows) {
@@ -230,20 +216,33 @@ class Chart {
   }
 
   trace(pen, frame, x, y) {
-    const dotted = x.length <= MOST_DOTS;
+    const dashes = pen.getLineDash(), isDense = x.length > DENSE;
+    if (isDense) [pen.lineWidth, pen.lineJoin] = [Math.min(1, pen.lineWidth), "bevel"]; // many times as fast
+    if (isDense && dashes.length) { // dashes along such a line would be dots: they go along the axis, and hide nothing
+      const period = dashes.reduce((sum, one) => sum + one) * 3, alpha = pen.globalAlpha;
+      pen.setLineDash([]);
+      this.line(pen, frame, x, y, (at) => at % period < dashes[0] * 3);
+      pen.globalAlpha = alpha * 0.35;
+      this.line(pen, frame, x, y, (at) => at % period >= dashes[0] * 3);
+      pen.globalAlpha = alpha;
+    } else this.line(pen, frame, x, y, () => true);
+    for (let i = 0; i < x.length; i++) {
+      const isAlone = !this.fits(y[i - 1]) && !this.fits(y[i + 1]);
+      if (this.fits(y[i]) && (x.length <= MOST_DOTS || isAlone)) this.dot(pen, frame.across(x[i]), frame.up(y[i]), 2);
+    }
+  }
+
+  line(pen, frame, x, y, isWanted) {
     let isOn = false;
     pen.beginPath();
     for (let i = 0; i < x.length; i++) {
       if (!this.fits(y[i])) { isOn = false; continue; }
-      const [across, up] = [frame.across(x[i]), frame.up(y[i])];
-      if (isOn) pen.lineTo(across, up); else pen.moveTo(across, up);
+      const across = frame.across(x[i]), up = frame.up(y[i]);
+      if (isOn && isWanted(across)) pen.lineTo(across, up); else pen.moveTo(across, up);
       isOn = true;
+      if (i % PIECE === PIECE - 1) { pen.stroke(); pen.beginPath(); pen.moveTo(across, up); }
     }
     pen.stroke();
-    for (let i = 0; i < x.length; i++) {
-      const isAlone = !this.fits(y[i - 1]) && !this.fits(y[i + 1]);
-      if (this.fits(y[i]) && (dotted || isAlone)) this.dot(pen, frame.across(x[i]), frame.up(y[i]), 2);
-    }
   }
 
   dot(pen, across, up, size) {
@@ -254,8 +253,7 @@ class Chart {
 
   drawRim(pen, frame, { run, x, y }) { // what no axis has a place for: a cross is NaN, a triangle points to infinity
     this.dress(pen, run);
-    pen.setLineDash([]);
-    pen.beginPath();
+    pen.setLineDash([]); pen.beginPath();
     for (let i = 0; i < x.length; i++) {
       if (this.fits(y[i]) || x[i] < frame.x[0] || x[i] > frame.x[1]) continue;
       const at = frame.across(x[i]), isLow = y[i] <= 0, tip = isLow ? frame.bottom + 4 : frame.top - 8;
@@ -304,9 +302,8 @@ class Chart {
     const step = read.reduce((best, { x }) => (off(x) < off(best) ? x : best), Infinity);
     const across = frame.across(clamped(Number.isFinite(step) ? step : this.cross, ...frame.x));
     pen.strokeStyle = this.group.colour("--quiet");
-    pen.setLineDash([]);
     pen.lineWidth = 1;
-    pen.beginPath();
+    pen.setLineDash([]); pen.beginPath();
     pen.moveTo(across, frame.top); pen.lineTo(across, frame.bottom);
     pen.stroke();
     for (const { run, x, y } of read) {
@@ -341,10 +338,13 @@ class Group {
     this.note = make("p", { className: "quiet" });
     this.legend = make("ul", { className: "legend" });
     place.replaceChildren(this.legend, this.note, this.probe);
-    new ResizeObserver(() => this.redraw()).observe(place);
+    new ResizeObserver(() => { if (this.width !== place.clientWidth) this.redraw(); }).observe(place);
   }
 
-  redraw() { for (const chart of this.charts.values()) chart.redraw(); }
+  redraw() {
+    this.width = this.place.clientWidth;
+    for (const chart of this.charts.values()) chart.redraw();
+  }
 
   repaint() { this.colours.clear(); this.redraw(); }
 
@@ -403,6 +403,7 @@ class Group {
       }
       this.charts.get(figure).take(answer.curves.filter((curve) => curve.figure === figure), false);
     }
+    this.redraw(); // one chart alone is wide; beside another it is not
     this.tellLegend(answer.curves);
     this.note.textContent = this.charts.size ? "" : answer.missing.join("; ");
     if (!this.charts.size) this.place.dataset.state = "empty";
