@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from repro.pages import attempts, compare, drift, home, lineage, queue, run, runs, tree, verify, workers
-from repro.web import actions, answers, files, log, queries
+from repro.web import actions, answers, downloads, files, log, queries
 from repro.web.context import Context
 from repro.web.security import Guard
 from repro.web.templating import TEMPLATES
@@ -64,10 +64,10 @@ def build(context: Context) -> Starlette:
         Route("/news", _news(context)),
         Route("/confirm", _confirmed(context)),
         Route("/do", _done(context), methods=["POST"]),
-        Route("/search", _plain(context, queries.search)),
-        Route("/tree.png", _plain(context, queries.tree_picture)),
-        Route("/api/curves", _plain(context, queries.curves_as_json)),
-        Route("/runs.csv", _plain(context, queries.runs_as_csv)),
+        Route("/search", _plain(context, downloads.search)),
+        Route("/tree.png", _plain(context, downloads.tree_picture)),
+        Route("/api/curves", _plain(context, downloads.curves_as_json)),
+        Route("/runs.csv", _plain(context, downloads.runs_as_csv)),
         Route("/runs/{name}/files/{path:path}", _plain(context, files.file)),
         Route("/runs/{name}/log.txt", _plain(context, log.text)),
     ]

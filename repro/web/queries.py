@@ -8,19 +8,12 @@ from typing import Any
 
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
 
-from repro.pages import compare, curves, runs, tree
+from repro.pages import compare, curves
 from repro.pages.runs import MOST, PAGE, Query
-from repro.scheduler.configs.spelling import to_csv
-from repro.scheduler.queue import finding, lookup
 from repro.stages.errors import ConfigError, ReproError
-from repro.web import answers
-from repro.web.context import Context
-from repro.web.templating import path_part, value
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,80}")
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # with which a spreadsheet would begin to compute
 
 
 def name(request: Request) -> str:
@@ -99,7 +92,7 @@ def number(asked: QueryParams, key: str, default: float) -> float:
         ConfigError: it is none.
     """
     text = asked.get(key, "")
-    if text and not (len(text) <= 40 and _is_number(text) and math.isfinite(float(text))):
+    if text and not (len(text) <= 40 and is_number(text) and math.isfinite(float(text))):
         raise ConfigError(f"{key}={text[:40]}: a number")
     return float(text) if text else default
 
@@ -155,11 +148,6 @@ def command_of_compare(query: compare.Query) -> str:
     return shlex.join([*words, *(["--base", query.base] if query.base else [])])
 
 
-def curves_as_json(context: Context, request: Request) -> Response:
-    """Parts of curves. They are not kept for other viewers: they are large, and each drawing asks for its own."""
-    return answers.as_json(curves.view(context.db, context.open_store, of_curves(request)))
-
-
 def command(query: Query) -> str:
     """The command that shows the same list."""
     words = ["repro", "status", *query.names]
@@ -168,29 +156,6 @@ def command(query: Query) -> str:
     words += [word for text in query.where for word in ("--where", text)]
     words += ["--sort", query.sort] if query.sort else []
     return shlex.join([*words, "-n", str(query.limit)])
-
-
-def search(context: Context, request: Request) -> Response:
-    """From the box on every page: a run's name, the beginning of a fingerprint or of an output's SHA-256, a tag, or a
-    pattern of names."""
-    text = request.query_params.get("q", "").strip()
-    found = finding.named(context.db, text) if text else None
-    if found is not None:
-        return RedirectResponse(f"./runs/{path_part(found)}", 303)
-    if not text:
-        return RedirectResponse("./runs", 303)
-    kind = "tag" if finding.is_tag(context.db, text) else "name"
-    pattern = text if kind == "tag" or lookup.is_pattern(text) else f"*{text}*"
-    return RedirectResponse(f"./runs?{kind}={path_part(pattern)}", 303)
-
-
-def runs_as_csv(context: Context, request: Request) -> Response:
-    """The rows of one page of a list, without anything that a spreadsheet would compute."""
-    head, *rows = runs.table(context.db, of_runs(request))
-    rows = [[*row[:3], *("" if one is None else value(one) for one in row[3:])] for row in rows]
-    text = to_csv([[_harmless(cell) for cell in row] for row in [head, *rows]])
-    headers = {"Content-Disposition": 'attachment; filename="runs.csv"'}
-    return Response(text.encode("utf-8", "replace"), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def changes(asked: QueryParams) -> dict[str, str]:
@@ -212,18 +177,7 @@ def metric(request: Request) -> str:
     return request.query_params.get("metric", "")
 
 
-def tree_picture(context: Context, request: Request) -> Response:
-    """The dendrogram of the runs of a list."""
-    data = tree.picture(context.db, of_runs(request), metric(request))
-    return Response(data, media_type="image/png")
-
-
-def _harmless(cell: str) -> str:
-    """A number may begin with a sign, a text not: it would be a formula."""
-    return f"'{cell}" if cell.startswith(FORMULA) and not _is_number(cell) else cell
-
-
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 HOLDS = 1.0  # seconds: ages and leases go on without news
-MOST = 200  # views
+MOST = 50  # views: a long list is a megabyte
 
 
 class SharedViews:

@@ -92,10 +92,11 @@ def thinned(curve: Curve, columns: int, begin: float = -math.inf, end: float = m
     """
     x, y = np.asarray(curve.x, float), np.asarray(curve.y, float)
     inside = np.flatnonzero((x >= begin) & (x <= end))
-    if not len(inside):
-        return replace(curve, x=[], y=[])
-    first, last = max(0, inside[0] - 1), min(len(x) - 1, inside[-1] + 1)
-    shown = np.arange(first, last + 1)
+    if len(inside):
+        shown = np.arange(max(0, inside[0] - 1), min(len(x) - 1, inside[-1] + 1) + 1)
+    else:  # between two points there is a line, too
+        before, behind = np.flatnonzero(x < begin)[-1:], np.flatnonzero(x > end)[:1]
+        shown = np.concatenate([before, behind]) if len(before) and len(behind) else inside
     if len(shown) > 4 * columns:
         at = x[shown]
         column = np.floor((at - at[0]) / ((at[-1] - at[0]) or 1) * columns)

@@ -69,3 +69,4 @@ def test_a_part_of_a_curve_goes_on_to_its_neighbours_and_is_thinned_by_itself():
     whole = curves.thinned(curve, 100)
     assert 200 <= len(whole.x) <= 210
     assert curves.thinned(curve, 100, 20_000, 30_000).x == []
+    assert curves.thinned(curve, 100, 50.2, 50.8).x == [50, 51]
