@@ -257,3 +257,36 @@ def test_the_store_can_be_away(ui, database, settings_environment, tmp_path, vis
     assert "has left no log" in tab.locator(".empty").inner_text()
     tab.goto(tab.url.replace("/log", "/files/notes.txt"))
     assert "gone from the store" in tab.locator("body").inner_text()
+
+
+def test_long_and_odd_values_break_no_page(ui, database, settings_environment, tmp_path, visit):
+    """Thousands of keys, hundreds of figures and columns, a megabyte of text, words without a blank, right to left."""
+    runs.create_indexes(database)
+    store = sample_queue.store_of(settings_environment)
+    store.objects.check()
+    name = "x" * 64
+    config = {f"key{number:04}": number for number in range(2000)} | {
+        "long": "w" * 20_000,
+        "rtl": "مرحبا بالعالم " * 40,
+    }
+    figures = {f"figure{number}": number / 7 for number in range(300)} | {"text": "é" * 900}
+    params = {f"default{number:05}": {"value": [number] * 20, "default": True} for number in range(8000)}
+    sample_queue.submit(database, "wide", config, tags=["t" * 200])
+    result = {"metrics": figures, "params": params, "environment": {"packages": {f"p{n}": "1" for n in range(2000)}}}
+    sample_queue.finish(database, store, tmp_path / "made", "wide", **result)
+    sample_queue.submit(database, name, {"note": "z" * 60_000}, submitted_by="m" * 1000)
+    error = {"type": "E" * 300, "message": "m" * 1_000_000, "log_tail": ["l" * 100_000] * 20}
+    runs.fail(database, name, sample_queue.claim(database), error)
+    columns = ",".join([*list(config)[:200], *(f"metrics.{figure}" for figure in list(figures)[:100])])
+    site = ui()
+    tab = visit().open(site)
+    tab.set_viewport_size({"width": 390, "height": 800})
+    for path in (
+        *("/", "/runs", f"/runs?columns={columns}", "/runs/wide", f"/runs/{name}", f"/runs/{name}/attempts"),
+        *("/compare?names=wide", f"/compare?names=wide,{name}", f"/compare?names=wide,{name}&tab=parallel"),
+        *("/new?from=wide", "/runs/wide/lineage", "/tree", "/drift", "/confirm?verb=retry&names=" + name),
+    ):
+        answer = tab.goto(site.root + path)
+        assert answer.status == 200, path
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 390, path
+        assert len(answer.body()) < 2_500_000, (path, len(answer.body()))
