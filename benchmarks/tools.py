@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from repro.scheduler import runs
-from repro.scheduler.queue import listing
+from repro.scheduler.lists import listing
 from repro.scheduler.server import embedded
 from repro.scheduler.server.connection import Queue, connect
 from repro.scheduler.settings import Settings

@@ -20,7 +20,8 @@ from repro.readers.run_ends import as_they_end
 from repro.readers.shipping import shipper
 from repro.scheduler.configs import comparison
 from repro.scheduler.configs.comparison import METRIC
-from repro.scheduler.queue import listing, lookup
+from repro.scheduler.lists import listing
+from repro.scheduler.queue import lookup
 from repro.scheduler.queue import submission as scheduler
 from repro.scheduler.settings import Settings
 from repro.stages.errors import ConfigError, ReproError, StageError
@@ -115,7 +116,7 @@ def find(*names: str, limit: int = 50, **words: Any) -> list[Run]:
         ConfigError: a word says nothing.
     """
     from repro.pages.runs import Query
-    from repro.scheduler.queue import pages
+    from repro.scheduler.lists import pages
 
     query = Query(names=names, limit=limit, **words)
     return [Run(one["_id"], one) for one in pages.page(_queue(), query.only, query.sort, limit=limit, whole=True).rows]

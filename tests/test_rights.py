@@ -10,9 +10,10 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 
 from repro.scheduler import runs
+from repro.scheduler.lists import listing
+from repro.scheduler.lists.gauges import figures
 from repro.scheduler.live import log_pieces, points
-from repro.scheduler.queue import listing, workers
-from repro.scheduler.queue.gauges import figures
+from repro.scheduler.queue import workers
 from repro.scheduler.server import mongod
 from repro.scheduler.server.connection import connect
 from repro.scheduler.settings import Settings

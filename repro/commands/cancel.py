@@ -15,6 +15,6 @@ from repro.commands.shared.change_runs import change_runs, takes_names
 )
 def cancel(names: tuple[str, ...], as_json: bool, chain: bool) -> int:
     """Cancel runs. A run that waits will not start; a run that is running is stopped within one heartbeat."""
-    from repro.scheduler.queue import changes
+    from repro.scheduler.lists import changes
 
     return change_runs(changes.CANCEL, names, as_json, chain)

@@ -15,6 +15,6 @@ from repro.commands.shared.option_types import INT32
 def priority(number: int, names: tuple[str, ...], as_json: bool) -> int:
     """Give runs that wait or are pending another priority. Of the runs that fit a worker, the one with the highest
     number is claimed first."""
-    from repro.scheduler.queue import changes
+    from repro.scheduler.lists import changes
 
     return change_runs(changes.priority(number), names, as_json)

@@ -8,7 +8,7 @@ import click
 from repro.commands.shared.change_runs import change_runs, takes_names
 
 if TYPE_CHECKING:
-    from repro.scheduler.queue.changes import Verb
+    from repro.scheduler.lists.changes import Verb
     from repro.scheduler.runs import RunDocument
     from repro.scheduler.server.connection import Queue
 
@@ -23,7 +23,7 @@ def retry(names: tuple[str, ...], with_code: bool, as_json: bool) -> int:
 
     They are computed by the code that they were submitted with.
     """
-    from repro.scheduler.queue import changes
+    from repro.scheduler.lists import changes
 
     return change_runs(_with_todays_code() if with_code else changes.RETRY, names, as_json)
 
@@ -33,7 +33,8 @@ def _with_todays_code() -> "Verb":
 
     from repro.readers.shipping import shipper
     from repro.scheduler import runs
-    from repro.scheduler.queue import changes, lookup
+    from repro.scheduler.lists import changes
+    from repro.scheduler.queue import lookup
     from repro.stages.source import registry
 
     ship_of = cache(shipper)  # one for all names: it opens the store

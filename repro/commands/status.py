@@ -72,7 +72,8 @@ def status(
     A KEY in --where and --sort is a key of the config; params.KEY is the value that the run used, a default too.
     """
     from repro.readers.queue_access import connect
-    from repro.scheduler.queue import filters, key_hints, listing, lookup, pages
+    from repro.scheduler.lists import filters, key_hints, listing, pages
+    from repro.scheduler.queue import lookup
     from repro.stages.errors import ConfigError
 
     if wrong := [state for state in states if state not in listing.STATES]:
@@ -98,7 +99,8 @@ def status(
 
 
 def _once(db: "Queue", listed: "Sequence[RunDocument]", keys: "Sequence[str]", as_json: bool) -> None:
-    from repro.scheduler.queue import listing, workers
+    from repro.scheduler.lists import listing
+    from repro.scheduler.queue import workers
     from repro.scheduler.server.connection import server_time
     from repro.views import status_table
     from repro.views.tables import dump, table
@@ -136,7 +138,7 @@ def _watch(db: "Queue", read: "Callable[[], Sequence[RunDocument]]", keys: "Sequ
 def _screen(db: "Queue", listed: "Sequence[RunDocument]", keys: "Sequence[str]") -> "RenderableType":
     from rich.console import Console, Group
 
-    from repro.scheduler.queue import listing
+    from repro.scheduler.lists import listing
     from repro.scheduler.server.connection import server_time
     from repro.views import status_table
     from repro.views.tables import grid

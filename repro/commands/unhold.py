@@ -9,6 +9,6 @@ from repro.commands.shared.change_runs import change_runs, takes_names
 @takes_names
 def unhold(names: tuple[str, ...], as_json: bool) -> int:
     """Let held runs be claimed again."""
-    from repro.scheduler.queue import changes
+    from repro.scheduler.lists import changes
 
     return change_runs(changes.UNHOLD, names, as_json)

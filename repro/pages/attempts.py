@@ -3,8 +3,9 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from repro.scheduler.queue import listing, lookup
-from repro.scheduler.queue.timeline import timeline
+from repro.scheduler.lists import listing
+from repro.scheduler.lists.timeline import timeline
+from repro.scheduler.queue import lookup
 from repro.scheduler.server.connection import server_time
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from repro.pages.runs import Query
-from repro.scheduler.queue import changes
-from repro.scheduler.queue.changes import Verb
-from repro.scheduler.queue.listing import Only
+from repro.scheduler.lists import changes
+from repro.scheduler.lists.changes import Verb
+from repro.scheduler.lists.listing import Only
 from repro.scheduler.server.connection import server_time
 from repro.stages.errors import ConfigError
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from repro.scheduler.queue import listing, pages, waiting_groups, workers
-from repro.scheduler.queue.listing import Only
+from repro.scheduler.lists import listing, pages, waiting_groups
+from repro.scheduler.lists.listing import Only
+from repro.scheduler.queue import workers
 from repro.scheduler.runs import State
 from repro.scheduler.server.connection import server_time
 from repro.views import worker_table

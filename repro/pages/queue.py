@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from repro.scheduler.queue import claims, listing
+from repro.scheduler.lists import listing
+from repro.scheduler.queue import claims
 from repro.scheduler.server.connection import server_time
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from repro.readers.named_configs import defaults_of_code
-from repro.scheduler.queue import lineage, listing, lookup
+from repro.scheduler.lists import listing
+from repro.scheduler.queue import lineage, lookup
 from repro.scheduler.server.connection import server_time
 
 if TYPE_CHECKING:

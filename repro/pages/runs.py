@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from repro.readers.named_configs import of_run
 from repro.scheduler.configs.comparison import METRIC, Subject, compare
-from repro.scheduler.queue import filters, key_hints, listing, pages
-from repro.scheduler.queue.listing import STATES, Only
-from repro.scheduler.queue.pages import Page
+from repro.scheduler.lists import filters, key_hints, listing, pages
+from repro.scheduler.lists.listing import STATES, Only
+from repro.scheduler.lists.pages import Page
 from repro.scheduler.server.connection import server_time
 from repro.stages.errors import ConfigError
 

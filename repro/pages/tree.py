@@ -6,7 +6,7 @@ from repro.pages.runs import FIELDS, Query
 from repro.readers.curve_reader import labels
 from repro.readers.named_configs import of_run
 from repro.scheduler.configs import dendrogram
-from repro.scheduler.queue import pages
+from repro.scheduler.lists import pages
 from repro.scheduler.server.connection import server_time
 from repro.stages.errors import ConfigError
 from repro.views import figure_file, tree_plot

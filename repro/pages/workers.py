@@ -3,8 +3,9 @@
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from repro.scheduler.queue import pages, workers
-from repro.scheduler.queue.listing import Only
+from repro.scheduler.lists import pages
+from repro.scheduler.lists.listing import Only
+from repro.scheduler.queue import workers
 from repro.scheduler.runs import State
 from repro.scheduler.server.connection import server_time
 from repro.stages.errors import ReproError

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily
 
-    from repro.scheduler.queue.gauges import Figures
+    from repro.scheduler.lists.gauges import Figures
     from repro.scheduler.server.connection import Queue
 
 KEPT = 10.0  # seconds for which an answer is given again, however many ask
@@ -29,7 +29,7 @@ class QueueCollector:
     def _figures(self) -> "Figures":
         import time
 
-        from repro.scheduler.queue.gauges import figures
+        from repro.scheduler.lists.gauges import figures
         from repro.scheduler.server.connection import reachable
 
         with self._lock:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from repro.scheduler.configs.spelling import spell
-from repro.scheduler.queue import filters
+from repro.scheduler.lists import filters
 from repro.stages.plain import clean, done, figures, number
 from repro.views.tables import duration, load, speed
 

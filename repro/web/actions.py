@@ -14,7 +14,8 @@ from starlette.responses import Response
 
 from repro.pages import confirm, new
 from repro.pages.runs import Query
-from repro.scheduler.queue import changes, workers
+from repro.scheduler.lists import changes
+from repro.scheduler.queue import workers
 from repro.scheduler.server.connection import server_time
 from repro.stages.errors import ConfigError
 from repro.stages.plain import clean

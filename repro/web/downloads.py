@@ -5,7 +5,8 @@ from starlette.responses import RedirectResponse, Response
 
 from repro.pages import curves, runs, tree
 from repro.scheduler.configs.spelling import to_csv
-from repro.scheduler.queue import finding, lookup
+from repro.scheduler.lists import finding
+from repro.scheduler.queue import lookup
 from repro.web import answers, queries
 from repro.web.context import Context
 from repro.web.templating import path_part, value

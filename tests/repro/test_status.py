@@ -17,7 +17,8 @@ import pyte
 import pytest
 
 from repro.scheduler import runs
-from repro.scheduler.queue import listing, workers
+from repro.scheduler.lists import listing
+from repro.scheduler.queue import workers
 from repro.views import tables
 from tests.repro.terminal import golden, on_terminal
 

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from repro.scheduler import runs
-from repro.scheduler.queue import changes, filters, lineage
-from repro.scheduler.queue.listing import Only
+from repro.scheduler.lists import changes, filters
+from repro.scheduler.lists.listing import Only
+from repro.scheduler.queue import lineage
 
 ROUNDS = 30
 

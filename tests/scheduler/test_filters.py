@@ -5,9 +5,9 @@ import math
 import pytest
 
 from repro.scheduler import runs
-from repro.scheduler.queue import filters
-from repro.scheduler.queue.listing import Only
-from repro.scheduler.queue.pages import page
+from repro.scheduler.lists import filters
+from repro.scheduler.lists.listing import Only
+from repro.scheduler.lists.pages import page
 from repro.stages.errors import ConfigError
 
 RUNS = {

@@ -3,9 +3,9 @@
 import pytest
 
 from repro.scheduler import runs
-from repro.scheduler.queue import gauges as module
+from repro.scheduler.lists import gauges as module
+from repro.scheduler.lists.gauges import OTHERS, figures
 from repro.scheduler.queue import workers
-from repro.scheduler.queue.gauges import OTHERS, figures
 from repro.scheduler.runs import demands
 
 

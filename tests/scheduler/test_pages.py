@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repro.scheduler import runs
-from repro.scheduler.queue import filters
-from repro.scheduler.queue.listing import STATES, Only
-from repro.scheduler.queue.pages import page
+from repro.scheduler.lists import filters
+from repro.scheduler.lists.listing import STATES, Only
+from repro.scheduler.lists.pages import page
 from repro.stages.errors import ConfigError
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)

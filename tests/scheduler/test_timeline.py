@@ -1,7 +1,7 @@
 """A history as attempts."""
 
 from repro.scheduler import runs
-from repro.scheduler.queue.timeline import timeline
+from repro.scheduler.lists.timeline import timeline
 
 
 def test_attempts_with_what_lay_between_them(database):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from repro.scheduler.queue.waiting import Facts, reason
+from repro.scheduler.lists.waiting import Facts, reason
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 PENDING = {"_id": "a", "state": "pending", "held": False, "not_before": None, "gpus": 0, "waiting_for": []}

@@ -3,7 +3,8 @@
 import pytest
 
 from repro.scheduler import runs
-from repro.scheduler.queue import waiting_groups, workers
+from repro.scheduler.lists import waiting_groups
+from repro.scheduler.queue import workers
 from repro.scheduler.runs import Lack
 
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from repro.scheduler import runs
-from repro.scheduler.queue import listing, submission, workers
+from repro.scheduler.lists import listing
+from repro.scheduler.queue import submission, workers
 from repro.scheduler.runs import Lack
 from repro.stages.errors import ConfigError
 

@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from repro.scheduler import runs
+from repro.scheduler.lists.gauges import Figures
 from repro.scheduler.queue import workers
-from repro.scheduler.queue.gauges import Figures
 from repro.stages import config as configs
 from repro.stages.errors import Unreachable
 from repro.views.queue_metrics import QueueCollector, families

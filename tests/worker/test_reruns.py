@@ -3,7 +3,8 @@
 import pytest
 
 from repro.scheduler import runs
-from repro.scheduler.queue import lineage, listing, lookup
+from repro.scheduler.lists import listing
+from repro.scheduler.queue import lineage, lookup
 from repro.stages.errors import ReproError
 from repro.worker.audit import reruns
 

@@ -12,7 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from repro.scheduler.queue import listing, workers
+from repro.scheduler.lists import listing
+from repro.scheduler.queue import workers
 from repro.stages.errors import ConfigError
 from repro.worker.gpus import MEMORY_OF_OTHERS, Load, used_by_others, visible_gpus
 from repro.worker.slots import Slot, Slots, choose_gpus

@@ -8,7 +8,7 @@ import click
 from repro.commands.shared import completion
 
 if TYPE_CHECKING:
-    from repro.scheduler.queue.changes import Verb
+    from repro.scheduler.lists.changes import Verb
 
 
 def takes_names(command: Callable[..., int]) -> Callable[..., int]:
@@ -31,7 +31,7 @@ def change_runs(verb: "Verb", names: Sequence[str], as_json: bool, chain: bool =
         ReproError: a name does not exist; nothing was changed.
     """
     from repro.readers.queue_access import connect
-    from repro.scheduler.queue import changes
+    from repro.scheduler.lists import changes
     from repro.scheduler.queue.submission import submitter
     from repro.views.tables import dump
 

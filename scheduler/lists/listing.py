@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from repro.scheduler.lists.filters import Condition
+from repro.scheduler.lists.waiting import Facts, reason
 from repro.scheduler.queue import claims, lookup, workers
-from repro.scheduler.queue.filters import Condition
-from repro.scheduler.queue.waiting import Facts, reason
 from repro.scheduler.runs import FINAL, RunDocument, State
 from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Document, Queue, server_time

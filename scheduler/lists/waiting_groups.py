@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from repro.scheduler.queue import claims, listing
-from repro.scheduler.queue.waiting import Facts, for_cards, obstacle, with_room
+from repro.scheduler.lists import listing
+from repro.scheduler.lists.waiting import Facts, for_cards, obstacle, with_room
+from repro.scheduler.queue import claims
 from repro.scheduler.runs import CLAIM_ORDER, Lack, RunDocument, State, told_by
 from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Document, Queue

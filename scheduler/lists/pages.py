@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from repro.scheduler.queue import filters
-from repro.scheduler.queue.listing import STATES, Only
+from repro.scheduler.lists import filters
+from repro.scheduler.lists.listing import STATES, Only
 from repro.scheduler.runs import FINAL, RunDocument, State
 from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Document, Queue

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
-from repro.scheduler.queue import filters
-from repro.scheduler.queue.filters import PARTS
-from repro.scheduler.queue.listing import STATES
+from repro.scheduler.lists import filters
+from repro.scheduler.lists.filters import PARTS
+from repro.scheduler.lists.listing import STATES
 from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Queue
 

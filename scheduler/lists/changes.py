@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 from repro.scheduler import runs
+from repro.scheduler.lists.listing import Only
 from repro.scheduler.queue import lineage, lookup
-from repro.scheduler.queue.listing import Only
 from repro.scheduler.runs import RunDocument, State
 from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Document, Queue, server_time

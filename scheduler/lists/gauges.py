@@ -4,7 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 
-from repro.scheduler.queue import listing, workers
+from repro.scheduler.lists import listing
+from repro.scheduler.queue import workers
 from repro.scheduler.runs import State
 from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Document, Queue, server_time
