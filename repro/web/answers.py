@@ -1,6 +1,7 @@
 """How a view becomes an answer: a page, JSON, or one line that says what is wrong."""
 
 import json
+import traceback
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -72,10 +73,26 @@ def _of_http(request: Request, error: Exception) -> Response:
     return refused(request, error.status_code, said)
 
 
+def _of_a_disk(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    return refused(request, 503, f"{error.filename or 'a file'} can't be read: {error.strerror or error}")
+
+
+def unexpected(request: Request, error: Exception) -> Response:
+    """A fault of ours: whoever looks is told so, whoever runs the server sees where."""
+    traceback.print_exception(error)
+    return refused(request, 500, f"This page has a fault ({type(error).__name__}); the server has printed where.")
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return str(value)
 
 
-HANDLERS: Mapping[Any, ExceptionHandler] = {ReproError: _of_ours, DriverError: _of_mongodb, HTTPException: _of_http}
+HANDLERS: Mapping[Any, ExceptionHandler] = {
+    ReproError: _of_ours,
+    DriverError: _of_mongodb,
+    HTTPException: _of_http,
+    OSError: _of_a_disk,
+}

@@ -132,14 +132,19 @@ def _confirmed(context: Context) -> Endpoint:
 def _done(context: Context) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         form = await actions.form_of(request)
-        return await run_in_threadpool(actions.do, context, request, form)
+        return await _in_a_thread(lambda asked: actions.do(context, asked, form))(request)
 
     return endpoint
 
 
 def _in_a_thread(answer: Callable[[Request], Response]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        return await run_in_threadpool(answer, request)
+        try:
+            return await run_in_threadpool(answer, request)
+        except tuple(answers.HANDLERS):
+            raise
+        except Exception as error:
+            return answers.unexpected(request, error)
 
     return endpoint
 

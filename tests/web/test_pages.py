@@ -290,3 +290,13 @@ def test_long_and_odd_values_break_no_page(ui, database, settings_environment, t
         assert answer.status == 200, path
         assert tab.evaluate("document.documentElement.scrollWidth") <= 390, path
         assert len(answer.body()) < 2_500_000, (path, len(answer.body()))
+
+
+def test_a_list_draws_the_losses_where_somebody_asks_for_them(shared_site, visit):
+    tab = visit().open(shared_site, "/runs?name=model*")
+    assert tab.locator("td.spark").count() == 0
+    tab.get_by_label("Loss curves").check()
+    tab.get_by_role("button", name="Show").click()
+    tab.locator("#run-model td.spark polyline").wait_for(timeout=WAIT)
+    tab.locator("#run-modela td.spark polyline").wait_for(timeout=WAIT)
+    assert tab.locator("#run-model td.spark svg").get_attribute("aria-label").startswith("train_loss, at last 0.0256")

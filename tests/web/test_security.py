@@ -5,6 +5,7 @@ import http.client
 import io
 import json
 import re
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -14,6 +15,7 @@ from repro.web import app
 from repro.web.context import Context
 from repro.web.news import News
 from tests.web import sample_queue
+from tests.web.conftest import Site
 from tests.web.sample_queue import EVIL, FILES
 
 ROUTES = [
@@ -236,3 +238,23 @@ def test_the_search_box_knows_names_digests_tags_and_parts_of_names(shared_site)
         "": "./runs",
     }.items():
         assert ask(shared_site, f"/search?q={quote(text)}").getheader("location").startswith(to), text
+
+
+def test_a_fault_of_the_page_is_told_by_one_line_and_to_who_runs_the_server(database, settings_environment):
+    database.runs.insert_one({"_id": "odd", "state": "done", "stage": "x", "config": {}, "history": "nothing"})
+    site = Site(settings_environment)
+    answer = ask(site, "/runs/odd/attempts")
+    _, said = site.stop()
+    assert (answer.status, b"This page has a fault (TypeError)" in answer.body) == (500, True)
+    assert answer.getheader("content-security-policy")
+    assert b"Traceback" not in answer.body
+    assert "Traceback" in said
+
+
+def test_a_disk_that_can_not_be_read_is_told_with_its_place(database, settings_environment, ui, tmp_path):
+    sample_queue.fill(database, settings_environment, tmp_path / "made")
+    location = Path(database.runs.find_one({"_id": "model"})["location"].removeprefix("file://"))
+    (location / "notes.txt").unlink()
+    (location / "notes.txt").mkdir()  # what even root can't read as a file
+    answer = ask(ui(), "/runs/model/files/notes.txt")
+    assert (answer.status, b"notes.txt can&#39;t be read: Is a directory" in answer.body) == (503, True), answer.body

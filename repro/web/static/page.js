@@ -125,7 +125,7 @@ function updateTable(old, fresh) {
     if (!twin) continue;
     const chosen = row.querySelector("input")?.checked;
     for (const [number, cell] of [...row.cells].entries()) {
-      if (twin.cells[number] && !cell.querySelector("input") && !cell.contains(document.activeElement)
+      if (twin.cells[number] && !cell.querySelector("input") && !cell.dataset.spark && !cell.contains(document.activeElement)
           && !same(cell, twin.cells[number])) cell.replaceWith(twin.cells[number].cloneNode(true));
     }
     if (chosen) row.querySelector("input").checked = true;
