@@ -74,10 +74,8 @@ def status(
     from repro.readers.queue_access import connect
     from repro.scheduler.lists import filters, key_hints, listing, pages
     from repro.scheduler.queue import lookup
-    from repro.stages.errors import ConfigError
 
-    if wrong := [state for state in states if state not in listing.STATES]:
-        raise ConfigError(f"--state {wrong[0]}: the states are {', '.join(listing.STATES)}")
+    listing.check_states(states, "--state")
     db = connect()
     lookup.runs(
         db, named := [name for name in names if not lookup.is_pattern(name)], {"_id": 1}

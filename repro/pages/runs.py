@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from repro.readers.named_configs import of_run
 from repro.scheduler.configs.comparison import METRIC, Subject, compare
 from repro.scheduler.lists import filters, key_hints, listing, pages
-from repro.scheduler.lists.listing import STATES, Only
+from repro.scheduler.lists.listing import Only
 from repro.scheduler.lists.pages import Page
 from repro.scheduler.server.connection import server_time
-from repro.stages.errors import ConfigError
 
 if TYPE_CHECKING:
     from repro.scheduler.runs import RunDocument
@@ -46,8 +45,7 @@ class Query:
         Raises:
             ConfigError: a word is no state, no condition or no key.
         """
-        if wrong := [state for state in self.states if state not in STATES]:
-            raise ConfigError(f"state {wrong[0]!r}: the states are {', '.join(STATES)}")
+        listing.check_states(self.states)
         conditions = [filters.parse(text) for text in self.where]
         for key in self.columns:
             filters.path(key)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def dump(value: Any) -> None:
     """Print JSON; times as ISO 8601 in UTC, figures that are not finite as texts: JSON has no word for them."""
-    print(json.dumps(strict(value), indent=2, ensure_ascii=False, default=_plain, allow_nan=False))
+    print(json.dumps(strict(value), indent=2, ensure_ascii=False, default=plain, allow_nan=False))
 
 
 Paint = Callable[[str, str], "Text"]  # (column, cell) -> the cell as a terminal shows it
@@ -106,7 +106,8 @@ def place(location: str) -> str:
     return location.removeprefix("file://")
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """What JSON has no word for: times as ISO 8601 in UTC, all else as it spells itself."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return str(value)

@@ -32,7 +32,7 @@ class Refused(ConfigError):
     http_status = 403
 
 
-def ask(context: Context, request: Request) -> Mapping[str, Any]:
+def ask(context: Context, request: Request) -> Response:
     """The page before: see `confirm.view`.
 
     Raises:
@@ -40,7 +40,8 @@ def ask(context: Context, request: Request) -> Mapping[str, Any]:
     """
     asked = request.query_params
     verb = confirm.verb_of(asked.get("verb", ""), asked.get("number", ""))
-    return confirm.view(context.db, verb, asked.getlist("names"), _filter(asked))
+    view = confirm.view(context.db, verb, asked.getlist("names"), _filter(asked))
+    return answers.html(context, request, "confirm.html", view)
 
 
 def vary(context: Context, request: Request) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from repro.scheduler.server import connection
 from repro.scheduler.server.connection import DriverError
 from repro.stages.errors import ConfigError, ReproError, Unreachable
 from repro.stages.plain import strict
+from repro.views import tables
 from repro.web.context import PATIENCE, Context
 from repro.web.templating import TEMPLATES
 
@@ -41,7 +42,7 @@ def html(context: Context, request: Request, template: str, view: Mapping[str, A
 
 
 def as_json(view: Mapping[str, Any], status: int = 200) -> Response:
-    text = json.dumps(strict(dict(view)), ensure_ascii=False, default=_plain, allow_nan=False)
+    text = json.dumps(strict(dict(view)), ensure_ascii=False, default=tables.plain, allow_nan=False)
     return Response(text.encode("utf-8", "replace"), status, media_type="application/json")
 
 
@@ -82,12 +83,6 @@ def unexpected(request: Request, error: Exception) -> Response:
     """A fault of ours: whoever looks is told so, whoever runs the server sees where."""
     traceback.print_exception(error)
     return refused(request, 500, f"This page has a fault ({type(error).__name__}); the server has printed where.")
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return str(value)
 
 
 HANDLERS: Mapping[Any, ExceptionHandler] = {

@@ -62,7 +62,7 @@ def build(context: Context) -> Starlette:
     routes: list[BaseRoute] = [
         Mount("/static", StaticFiles(directory=STATIC), name="static"),
         Route("/news", _news(context)),
-        Route("/confirm", _confirmed(context)),
+        Route("/confirm", _plain(context, actions.ask)),  # never shared: it is about this moment
         Route("/do", _done(context), methods=["POST"]),
         Route("/search", _plain(context, downloads.search)),
         Route("/tree.png", _plain(context, downloads.tree_picture)),
@@ -115,16 +115,6 @@ def _plain(context: Context, answer: Callable[[Context, Request], Response]) -> 
     def show(request: Request) -> Response:
         with answers.patience():
             return answer(context, request)
-
-    return _in_a_thread(show)
-
-
-def _confirmed(context: Context) -> Endpoint:
-    """Never shared: it is about this moment."""
-
-    def show(request: Request) -> Response:
-        with answers.patience():
-            return answers.html(context, request, "confirm.html", actions.ask(context, request))
 
     return _in_a_thread(show)
 

@@ -105,7 +105,7 @@ def of_curves(request: Request) -> curves.Query:
     asked = request.query_params
     return curves.Query(
         names=_words(asked, "names"),
-        figures=[name for name in asked.getlist("figure") if name],
+        figures=_said(asked, "figure"),
         columns=whole(asked, "columns", curves.COLUMNS, curves.MOST_COLUMNS),
         begin=number(asked, "begin", -math.inf),
         end=number(asked, "end", math.inf),
@@ -123,12 +123,12 @@ def of_compare(request: Request) -> compare.Query:
         tab=asked.get("tab") or "diff",
         sort=asked.get("sort", ""),
         base=asked.get("base", ""),
-        figures=[name for name in asked.getlist("figure") if name],
+        figures=_said(asked, "figure"),
         x=asked.get("x", ""),
         y=asked.get("y", ""),
         log_x=bool(asked.get("log_x")),
         log_y=bool(asked.get("log_y")),
-        axes=[key for key in asked.getlist("axes") if key],
+        axes=_said(asked, "axes"),
         path=asked.get("path", ""),
     )
 
@@ -183,6 +183,11 @@ def is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _said(asked: QueryParams, key: str) -> Sequence[str]:
+    """The words of a field that may be given again; each may hold commas."""
+    return [word for word in asked.getlist(key) if word]
 
 
 def _words(asked: QueryParams, key: str) -> Sequence[str]:

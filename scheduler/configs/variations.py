@@ -124,8 +124,9 @@ def place(
     """Each variation under its letter: the one that it has, as a file or among the `known` runs, else the next free.
 
     Raises:
-        ConfigError: the folder can't be written, or a file in it can't be read.
+        ConfigError: the base is no name, the folder can't be written, or a file in it can't be read.
     """
+    configs.check_name(base, base)  # a rerun's is none: what was written after it could not be submitted
     of_files = _files(base, folder)
     for config in varied:
         while True:

@@ -107,8 +107,13 @@ def value(run: Mapping[str, Any], key: str) -> Any:
     """What a document has under a key; None where it has nothing."""
     if (name := figure_name(key)) is not None:
         return (run.get("metrics") or {}).get(name)
+    return at(run, path(key))
+
+
+def at(run: Mapping[str, Any], place: str) -> Any:
+    """What a document has at a path of MongoDB; None where it has nothing."""
     found: Any = run
-    for part in path(key).split("."):
+    for part in place.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
     return found
 

@@ -10,6 +10,7 @@ from repro.scheduler.queue import claims, lookup, workers
 from repro.scheduler.runs import FINAL, RunDocument, State
 from repro.scheduler.runs.run_document import collection
 from repro.scheduler.server.connection import Document, Queue, server_time
+from repro.stages.errors import ConfigError
 
 STATES = [state.value for state in State]
 MANY = 100_000  # runs from which the done ones are not counted one by one
@@ -27,6 +28,15 @@ def counts(db: Queue) -> dict[str, int]:
     counted = {state: collection(db).count_documents({"state": state}) for state in exact}
     counted.setdefault(State.DONE.value, max(0, total - sum(counted.values())))
     return {state: counted[state] for state in STATES if counted[state]}
+
+
+def check_states(states: Sequence[str], said: str = "state") -> None:
+    """
+    Raises:
+        ConfigError: one is none.
+    """
+    if wrong := [state for state in states if state not in STATES]:
+        raise ConfigError(f"{said} {wrong[0]}: the states are {', '.join(STATES)}")
 
 
 @dataclass(frozen=True)

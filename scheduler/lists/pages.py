@@ -75,10 +75,7 @@ class _Part:
 
     def value(self, run: RunDocument) -> Any:
         """That by which a run has its place."""
-        value: Any = run
-        for name in self.field.split("."):
-            value = value.get(name) if isinstance(value, Mapping) else None
-        return value
+        return filters.at(run, self.field)
 
     def _rank(self, run: RunDocument) -> tuple[bool, Any]:
         value = self.value(run)  # none in documents of long ago

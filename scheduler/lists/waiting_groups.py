@@ -40,13 +40,13 @@ def _pending(db: Queue) -> Iterator[Group]:
     counted = db.runs.aggregate(
         [{"$match": {"state": State.PENDING.value}}, {"$group": {"_id": needs, "count": {"$sum": 1}}}]
     )
+    facts = listing.facts_of(db, [])
     for group in counted:
         gpus, held, count = group["_id"]["gpus"], group["_id"]["held"], group["count"]
         guard: Document = {"state": State.PENDING.value, "gpus": gpus, "held": held}
         if held is True:
             yield Group(State.PENDING, "held", count, _first(db, guard))
             continue
-        facts = listing.facts_of(db, [])
         put_off = guard | {"put_off": {"$gte": 0}, "not_before": {"$gt": facts.now}}
         if later := collection(db).count_documents(put_off):
             yield Group(State.PENDING, LATER, later, _first(db, put_off))

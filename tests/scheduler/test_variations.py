@@ -126,3 +126,10 @@ def test_a_letter_that_somebody_takes_in_between_is_left_to_them(tmp_path, monke
     monkeypatch.setattr(os, "link", slower)
     assert names(variations.place("model", [{"lr": 1}], tmp_path, {})) == [("modelb", True)]
     assert json.loads((tmp_path / "modela.json").read_text()) == {"lr": 9}
+
+
+def test_after_a_name_that_no_config_can_have_nothing_is_written(tmp_path):
+    """Such as a rerun's: its variations could not be submitted."""
+    with pytest.raises(ConfigError, match=r"bad name 'model\.verify'"):
+        list(variations.place("model.verify", [{"stage": "train", "lr": 1}], tmp_path, {}))
+    assert not list(tmp_path.iterdir())
