@@ -60,8 +60,10 @@ def held(cache):
 
 
 def fetcher(tmp_path, data, link, hang="no"):
-    (tmp_path / "source").write_bytes(data)
-    arguments = [tmp_path / "cache", sha256(data), tmp_path / link, tmp_path / "source", tmp_path / "calls", hang]
+    source = tmp_path / "source"
+    if not source.exists():  # written again, it would be empty for a moment, in which another fetcher may read it
+        source.write_bytes(data)
+    arguments = [tmp_path / "cache", sha256(data), tmp_path / link, source, tmp_path / "calls", hang]
     return subprocess.Popen([sys.executable, "-c", FETCHER, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
 
 
