@@ -81,6 +81,8 @@ def strict(value: Any) -> Any:
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
     if isinstance(value, dict):
         return {key: strict(item) for key, item in value.items()}
+    if isinstance(value, list) and set(map(type, value)) == {float} and all(map(math.isfinite, value)):
+        return value  # a curve: not asked one by one
     return [strict(item) for item in value] if isinstance(value, list | tuple) else value
 
 

@@ -39,7 +39,7 @@ def runs_as_csv(context: Context, request: Request) -> Response:
 
 def curves_as_json(context: Context, request: Request) -> Response:
     """Parts of curves. They are not kept for other viewers: they are large, and each drawing asks for its own."""
-    return answers.as_json(curves.view(context.db, context.open_store, queries.of_curves(request)))
+    return answers.numbers_as_json(curves.view(context.db, context.open_store, queries.of_curves(request)))
 
 
 def tree_picture(context: Context, request: Request) -> Response:

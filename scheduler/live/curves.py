@@ -1,17 +1,26 @@
 """Curves of runs over epochs, from a finished run's file or from a running run's points. Pure."""
 
+import contextlib
 import csv
 import io
+import json
 import math
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from repro.scheduler.live.points import Point
 from repro.stages.errors import ReproError
 from repro.stages.plain import number
+
+loads: Callable[[str], Any] = json.loads
+with contextlib.suppress(ImportError):  # the extra ui has it, which shows many
+    import orjson
+
+    loads = orjson.loads
 
 FILE = "losses.csv"
 
@@ -55,8 +64,7 @@ def from_csv(run: str, data: bytes, file: str = FILE) -> list[Curve]:
         ReproError: it is no table of numbers.
     """
     try:
-        header, *rows = _rows(data.decode())
-        columns = [_numbers([row[i] for row in rows], file == FILE or i == 0) for i in range(len(header))]
+        header, columns = _columns(data.decode(), file)
     except (ValueError, IndexError) as error:
         raise ReproError(f"{run}: its {file} is no table of numbers: {error}") from error
     at = [place or 0.0 for place in columns[0]]
@@ -127,17 +135,25 @@ def smooth(curve: Curve, weight: float) -> Curve:
     return replace(curve, y=smoothed)
 
 
-def _rows(text: str) -> list[list[str]]:
-    if not text or '"' in text or "\r" in text:
-        return list(csv.reader(io.StringIO(text)))
-    return [line.split(",") for line in text.removesuffix("\n").split("\n")]  # three times as fast: pages show many
+def _columns(text: str, file: str) -> tuple[list[str], Sequence[Sequence[float | None]]]:
+    """The header, and what stands below each of its cells."""
+    head, _, body = text.removesuffix("\n").partition("\n")
+    header = head.split(",")
+    if '"' not in head and "\r" not in head and (numbers := _numbers(body, len(header))) is not None:
+        return header, [array("d", numbers[i :: len(header)]) for i in range(len(header))]
+    header, *rows = csv.reader(io.StringIO(text))
+    return header, [[_number(row[i], file == FILE or i == 0) for row in rows] for i in range(len(header))]
 
 
-def _numbers(cells: Sequence[str], strict: bool) -> Sequence[float | None]:
+def _numbers(body: str, width: int) -> "array[float] | None":
+    """All cells of a table that holds nothing but numbers as JSON spells them; None of any other. Four times as fast as
+    row by row, ten times with orjson: pages show many."""
+    if {line.count(",") for line in body.split("\n")} != {width - 1} or "true" in body or "false" in body:
+        return None
     try:
-        return list(map(float, cells))
-    except ValueError:  # not every cell holds one
-        return [_number(cell, strict) for cell in cells]
+        return array("d", loads("[" + body.replace("\n", ",") + "]"))
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _number(cell: str, strict: bool) -> float | None:
@@ -150,7 +166,7 @@ def _number(cell: str, strict: bool) -> float | None:
 
 
 def _without_gaps(run: str, figure: str, unit: str, x: Sequence[float], y: Sequence[float | None]) -> Curve:
-    if None not in y:
+    if isinstance(y, array) or None not in y:
         return Curve(run, figure, unit, x, cast(Sequence[float], y))
     pairs = [(at, value) for at, value in zip(x, y, strict=True) if value is not None]
     return Curve(run, figure, unit, [at for at, _ in pairs], [value for _, value in pairs])

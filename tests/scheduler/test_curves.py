@@ -70,3 +70,29 @@ def test_a_part_of_a_curve_goes_on_to_its_neighbours_and_is_thinned_by_itself():
     assert 200 <= len(whole.x) <= 210
     assert curves.thinned(curve, 100, 20_000, 30_000).x == []
     assert curves.thinned(curve, 100, 50.2, 50.8).x == [50, 51]
+
+
+@pytest.mark.parametrize("body", ["1,true\n", "1,false\n2,3\n", "1,[2]\n", "1,null\n", "1\n2,3,4\n", "1,{}\n", "1,x\n"])
+def test_what_json_would_take_for_a_number_is_none(body):
+    with pytest.raises(ReproError, match="no table of numbers"):
+        curves.from_csv("a", f"epoch,loss\n{body}".encode())
+
+
+@pytest.mark.parametrize(
+    ("body", "x", "y"),
+    [
+        ("1,2\n3,4e-3\n", [1, 3], [2, 0.004]),
+        ("1,nan\n2,inf\n3,-inf\n", [1, 2, 3], [math.nan, math.inf, -math.inf]),
+        ("1,.5\n2,+3\n3,007\n", [1, 2, 3], [0.5, 3, 7]),  # which JSON would not
+        ("1,\n2,0.1\n", [2], [0.1]),
+        ("1,0.1\n2,0.2", [1, 2], [0.1, 0.2]),
+        ('1,"0.1"\r\n2,0.2\r\n', [1, 2], [0.1, 0.2]),
+        ("\r\n1,0.1\r\n2,0.2\r\n", [1, 2], [0.1, 0.2]),
+        ("1,0.1,9\n2,0.2\n", [1, 2], [0.1, 0.2]),
+    ],
+)
+def test_numbers_are_read_however_they_are_spelled(body, x, y):
+    (curve,) = curves.from_csv("a", f"epoch,loss\n{body}".replace("\n\r", "\r").encode())
+    assert (curve.unit, curve.figure) == ("epoch", "loss")
+    assert list(curve.x) == x
+    assert [*curve.y] == pytest.approx(y, nan_ok=True, rel=0)

@@ -299,6 +299,54 @@ def test_files_stand_side_by_side(shared_site, visit):
     assert tab.locator("#files a", has_text="Download").count() == 3
 
 
+WHERE = """() => [...document.querySelectorAll("#files img")].map(img => {
+    const [box, frame] = [img, img.parentElement].map(one => one.getBoundingClientRect());
+    return [box.width / frame.width, (frame.x - box.x) / box.width, (frame.y - box.y) / box.height]
+        .map(share => Math.round(share * 1000) / 1000);
+})"""
+
+
+def test_one_zoom_for_all_pictures(shared_site, visit):
+    tab = visit().open(shared_site, f"/compare?names={NAMES}&tab=files")
+    tab.wait_for_function(
+        "() => [...document.querySelectorAll('#files img')].every(img => img.naturalWidth)", timeout=WAIT
+    )
+    assert tab.evaluate(WHERE) == [[1, 0, 0]] * 3
+    tab.get_by_role("button", name="Closer").click()
+    tab.get_by_role("button", name="Closer").click()
+    assert tab.evaluate(WHERE) == [[2.25, 0.278, 0.278]] * 3  # 0.5 - 0.5 / 2.25: the middle stays in the middle
+    frame = tab.locator("#files .look").nth(1)
+    box = frame.bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    tab.mouse.move(*middle)
+    tab.mouse.down()
+    tab.mouse.move(middle[0] + box["width"], middle[1] + box["height"] / 4, steps=5)
+    tab.mouse.up()
+    assert tab.evaluate(WHERE) == [[2.25, 0, 0.167]] * 3  # as far as the left rim, and a quarter of a frame down
+    assert "/compare?" in tab.url  # a pull is no click on the link
+    frame.focus()
+    tab.keyboard.press("ArrowRight")
+    assert tab.evaluate(WHERE) == [[2.25, 0.044, 0.167]] * 3
+    tab.evaluate("document.getElementById('main').dispatchEvent(new CustomEvent('renewed'))")
+    assert tab.get_by_role("button", name="Closer").count() == 1
+    tab.keyboard.press("0")
+    assert tab.evaluate(WHERE) == [[1, 0, 0]] * 3
+    tab.mouse.move(box["x"] + 1, box["y"] + 1)
+    tab.keyboard.down("Control")
+    tab.mouse.wheel(0, -100)
+    tab.keyboard.up("Control")
+    tab.wait_for_function(f"() => ({WHERE})()[0][0] === 1.5")
+    assert tab.evaluate(WHERE)[2][1:] == pytest.approx([0, 0], abs=0.01)  # the corner stays where it was
+    assert frame.get_attribute("href").endswith("/files/dot.png")
+
+
+def test_texts_beside_one_another_are_read_together(shared_site, visit):
+    tab = visit().open(shared_site, f"/compare?names={NAMES}&tab=files&path=losses.csv")
+    tab.evaluate("for (const pre of document.querySelectorAll('#files pre')) pre.style.height = '2em'")
+    tab.locator("#files pre").first.evaluate("pre => pre.scrollTo(0, 7)")
+    tab.wait_for_function("() => [...document.querySelectorAll('#files pre')].every(pre => pre.scrollTop === 7)")
+
+
 def test_curves_of_a_running_run_grow_while_somebody_looks(ui, database, visit):
     runs.create_indexes(database)
     points.create_indexes(database)
