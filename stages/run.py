@@ -154,16 +154,21 @@ class Run:
         little; and when the run is to stop."""
         return self.checkpoints is not None and self.rank == 0 and self.checkpoints.due(step, every)
 
-    def checkpoint(self, step: int, tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any] | None = None) -> None:
+    def checkpoint(
+        self, step: int, tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any] | None = None, last: bool = False
+    ) -> None:
         """Keep all that the stage needs to go on after so many steps: tensors, and what JSON can hold.
 
         Copies the tensors and returns; they are written meanwhile. Results must not depend on when it is called.
+
+        Args:
+            last: the stage ends here, and a longer run may go on from it: it is written even if one is being written.
 
         Raises:
             Stopped: the run was told to stop; let it pass.
         """
         if self.checkpoints is not None and self.rank == 0:
-            self.checkpoints.save(step, tensors, facts or {}, self.curve)
+            self.checkpoints.save(step, tensors, facts or {}, self.curve, last)
 
     def save_state(self, step: int, /, **objects: Any) -> None:
         """`checkpoint` of the state of objects, each under a name: models, optimisers, schedulers, scalers, averages

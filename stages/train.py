@@ -15,6 +15,7 @@ from repro.stages.training.state import State
 from repro.stages.training.steps import Training
 
 RANKS = True
+PREFIX = "until"
 
 
 def train(run: Run) -> Metrics:
@@ -25,7 +26,8 @@ def train(run: Run) -> Metrics:
     epoch's steps, the validation loss one over its images and without label smoothing. Without validation
     images its columns stay empty. With `ema`, what is validated and saved is the average of the weights.
 
-    Goes on from a checkpoint to the same bytes as if it had never been stopped.
+    Goes on from a checkpoint to the same bytes as if it had never been stopped. With `until` it ends after so many of
+    its epochs, as the beginning of the whole training, and leaves a checkpoint from which that can go on.
 
     Returns:
         The last epoch's row, and `epochs`.
@@ -40,16 +42,18 @@ def train(run: Run) -> Metrics:
         state.restore(checkpoint)
     forward = forward_of(run, options, state.model)
     training = Training(run, options, stream, state, forward, options.epochs * stream.batches)
-    for epoch in range(len(state.history), options.epochs):
+    for epoch in range(len(state.history), options.last_epoch):
         training.epoch(epoch)
         if run.rank == 0:
             state.history.append(_measure(stream, state))
         state.losses.clear()
+    if options.until:
+        run.checkpoint(state.step, state.tensors(), state.facts(), last=True)
     if run.rank:
         return {}
     _save_losses(run, state.history)
     _save_model(run, options, stream, state)
-    return {**state.history[-1], "epochs": options.epochs}
+    return {**state.history[-1], "epochs": options.last_epoch}
 
 
 def _stream(run: Run, options: TrainOptions) -> Stream:

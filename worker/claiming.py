@@ -63,7 +63,8 @@ class Claimer:
             return None
         self.count += 1
         self.rates.record_claim(run)
-        return Attempt(run, self.slots.take(run["gpus"]), sources, asked_at=self._asked_at)
+        shorter = lineage.shorter(self.db, run)
+        return Attempt(run, self.slots.take(run["gpus"]), sources, shorter, asked_at=self._asked_at)
 
     @property
     def is_unsure(self) -> bool:

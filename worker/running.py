@@ -95,6 +95,8 @@ class RunningAttempts:
         self.slots.give_back(attempt.slot)
         self.idle_since = time.monotonic()
         self.console.ended(attempt, outcome, self.idle_since - attempt.began)
-        if isinstance(outcome, Done) and attempt.checkpoint is not None:
-            dead_checkpoints = self.executor.store, outcome.location
-            threading.Thread(target=checkpoint_store.clear, args=dead_checkpoints, daemon=True).start()
+        if isinstance(outcome, Done):
+            dead = [outcome.location] if attempt.checkpoint is not None and not attempt.is_rung else []
+            for location in [*dead, *attempt.shorter]:
+                args = self.executor.store, location
+                threading.Thread(target=checkpoint_store.clear, args=args, daemon=True).start()

@@ -20,6 +20,15 @@ def sources(db: Queue, run: RunDocument) -> dict[str, RunDocument]:
     return by_name
 
 
+def shorter(db: Queue, run: RunDocument) -> list[str]:
+    """Where the results lie of which this run of a search is the continuation, the longest first."""
+    if "search" not in run:
+        return []
+    guard = {"search": run["search"], "trial": run["trial"], "state": State.DONE.value}
+    guard["rung"] = {"$type": "number"} if run.get("rung") is None else {"$lt": run["rung"]}
+    return [one["location"] for one in collection(db).find(guard, {"location": 1}).sort("rung", -1)]
+
+
 def ancestors(db: Queue, run: RunDocument) -> dict[str, RunDocument]:
     """Name -> document of all that a run comes from."""
     by_name: dict[str, RunDocument] = {}

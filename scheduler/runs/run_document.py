@@ -109,6 +109,11 @@ class RunDocument(TypedDict, total=False):
     submitted_by: str
     code: dict[str, Any]  # digest and product of the code that the submit checked the config against
 
+    # Of a run of a search: which trial it is, and after how many epochs it stops; None for a whole run.
+    search: str
+    trial: int
+    rung: int | None
+
     # What the transitions write.
     attempts: int
     history: list[HistoryEntry]

@@ -2,7 +2,7 @@
 
 They are written off the stage's thread, as `checkpoint_files` says. A checkpoint belongs to one computation, to one
 state of the code and to one kind of machine: a result must not be half of one and half of another, so under any other a
-stage begins from the beginning.
+stage begins from the beginning. A run that stops earlier than another (`registry.prefix_key`) is the same computation.
 """
 
 import json
@@ -65,8 +65,16 @@ class Checkpoints:
         """Whether to make one after this step: when told to stop; every so many steps; with 0, from time to time."""
         return self.stopping or (step % every == 0 if every else time.monotonic() >= self._next)
 
-    def save(self, step: int, tensors: "Mapping[str, Tensor]", facts: Mapping[str, Any], curve: CurveRecorder) -> None:
-        """Copy the tensors, and write them while the stage goes on. While one is being written no other is begun.
+    def save(
+        self,
+        step: int,
+        tensors: "Mapping[str, Tensor]",
+        facts: Mapping[str, Any],
+        curve: CurveRecorder,
+        last: bool = False,
+    ) -> None:
+        """Copy the tensors, and write them while the stage goes on. While one is being written no other is begun, but
+        the `last`.
 
         Raises:
             Stopped: the stage was told to stop, and its checkpoint has been written.
@@ -77,6 +85,8 @@ class Checkpoints:
             self._wait()
             self._write(step, *_copied(tensors, facts), curve.state(), began)
             raise Stopped(step)
+        if last:
+            self._wait()
         if self._writer is None or not self._writer.is_alive():
             content = (step, *_copied(tensors, facts), curve.state(), began)
             self._writer = threading.Thread(target=self._write, args=content, name="checkpoint", daemon=True)

@@ -102,7 +102,9 @@ def _run_in(
         os.environ.get("REPRO_DATA") or str(Path.cwd()),
         options.hermetic,
         terminal_report.progress,
-        checkpoints=Checkpoints(kept.resolve(), digest, module),
+        checkpoints=Checkpoints(
+            kept.resolve(), manifest.fingerprint_of(registry.of_checkpoints(config), inputs), module
+        ),
         curve_file=folder.resolve() / CURVES,
     )
     code = provenance.snapshot(str(config["stage"]))

@@ -149,6 +149,22 @@ def _of_ranks(module: str) -> dict[str, object]:
     return {"ranks": 1} if constant(module, "RANKS") is True else {}
 
 
+def prefix_key(name: str) -> str | None:
+    """The key after whose value a stage only stops earlier, byte for byte as the beginning of the run without it: what
+    its module says by `PREFIX = "until"`. Checkpoints of the shorter run serve the longer one."""
+    from repro.stages.source.keys import constant
+
+    module, _, function = locate(name).partition(":")
+    key = None if function == AS_SCRIPT else constant(module, "PREFIX")
+    return key if isinstance(key, str) else None
+
+
+def of_checkpoints(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config decides what a checkpoint holds: all but where the run stops."""
+    key = prefix_key(str(config["stage"]))
+    return {name: value for name, value in config.items() if name != key}
+
+
 def keys(name: str, where: str = "config") -> dict[str, object]:
     """Key -> default of every config key that a stage's code, or the set-up of determinism, reads."""
     # For a second: one submit asks a thousand times; a notebook lives on while somebody edits.

@@ -19,6 +19,8 @@ class TrainOptions:
 
     Attributes:
         momentum: of `sgd`, which alone has it.
+        until: stop after so many of `epochs`, for which the rate is still meant: the beginning of the whole training,
+            byte by byte.
         checkpoint_steps, checkpoint_epochs: how far two checkpoints are apart, in one of the two; both 0 for so seldom
             that they cost little, which is best left to the machine.
     """
@@ -29,6 +31,7 @@ class TrainOptions:
     checkpoint_steps: int
     checkpoint_epochs: int
     epochs: int
+    until: int | None
     batch_size: int
     accumulate: int
     lr: float
@@ -45,6 +48,11 @@ class TrainOptions:
     arch: str
     metadata: str
     seed: int
+
+    @property
+    def last_epoch(self) -> int:
+        """After which the training stops."""
+        return self.until or self.epochs
 
     def checkpoint_every(self, batches: int) -> int:
         """Steps between two checkpoints, where an epoch has so many; 0 leaves it to the machine."""
@@ -68,6 +76,7 @@ def read(params: Mapping[str, Any]) -> TrainOptions:
         checkpoint_steps=checkpoint_steps,
         checkpoint_epochs=checkpoint_epochs,
         epochs=params.get("epochs", 20),
+        until=_whole_or_none("until", params.get("until")),
         batch_size=params.get("batch_size", 32),
         accumulate=params.get("accumulate", 1),
         lr=params.get("lr", 3e-3),
@@ -93,6 +102,7 @@ def read(params: Mapping[str, Any]) -> TrainOptions:
 def _check_bounds(options: TrainOptions) -> None:
     bounds = {
         "epochs": (options.epochs >= 1, "1 or more"),
+        "until": (options.until is None or 1 <= options.until <= options.epochs, f"from 1 to {options.epochs}"),
         "batch_size": (options.batch_size >= 1, "1 or more"),
         "accumulate": (options.accumulate >= 1, "1 or more"),
         "lr": (options.lr > 0, "more than 0"),
@@ -121,6 +131,12 @@ def _interval(value: Any) -> tuple[int, int]:
         case str() if written := EPOCHS.fullmatch(value):
             return 0, int(written[1])
     raise StageError(f'"checkpoint_every": expected a number of steps, or "2 epochs", got: {value!r}')
+
+
+def _whole_or_none(key: str, value: Any) -> int | None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise StageError(f'"{key}": expected a whole number, got: {value!r}')
+    return value
 
 
 def _one_of(key: str, value: str, possible: tuple[str, ...]) -> str:

@@ -45,7 +45,7 @@ class Training:
         for images, labels in self.stream.from_batch(epoch, index, partial(ranks.part, run)):
             state.losses.append(self._step(images, labels, self.stream.size(state.step - epoch * batches)))
             if state.step % EVERY == 0 or state.step == (epoch + 1) * batches:
-                run.progress(state.step, self.steps, loss=self._look(epoch))
+                run.progress(state.step, self.options.last_epoch * batches, loss=self._look(epoch))
             if run.checkpoint_due(state.step, every):
                 run.checkpoint(state.step, state.tensors(), state.facts())
 

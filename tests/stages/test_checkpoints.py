@@ -16,11 +16,11 @@ from repro.stages.curve import CurveRecorder
 from repro.stages.errors import ConfigError, Stopped
 from repro.stages.params import Params
 from repro.stages.run import Run
-from repro.stages.running import checkpoint_files, checkpoints
+from repro.stages.running import checkpoint_files, checkpoints, own_process
 from repro.stages.running.checkpoints import Checkpoints
 from repro.stages.running.resume import CHECKPOINTS
 from repro.stages.running.standalone import Options, run_alone
-from repro.stages.source import modules, provenance
+from repro.stages.source import modules, provenance, registry
 from tests.processes import environment_of_a_run
 from tests.stages.patterns import dataset, write_patterns
 from tests.stages.pictures import files_of
@@ -110,6 +110,71 @@ class Process:
     def end(self):
         self.said, told = self.process.communicate(timeout=500)
         return self.process.returncode, told
+
+
+def trained(work, name, kept, **config):
+    """The files and metrics of a training that goes on from what is kept in a folder, and its curve as it told it."""
+    out = work / "out" / name
+    out.mkdir(parents=True)
+    checkpoints = Checkpoints(work / kept, "one", "repro.stages.train")
+    inputs = {"data": work / "runs" / "data"}
+    run = Run(name, Params(TINY | config), inputs, out, checkpoints=checkpoints, curve_file=out.with_suffix(".csv"))
+    metrics = own_process.compute(run).metrics
+    return files_of(out), metrics, out.with_suffix(".csv").read_text()
+
+
+@pytest.mark.parametrize("variant", [*VARIANTS][:2])
+def test_a_shorter_training_is_the_beginning_of_the_longer_one(work, variant, capfd):
+    config = VARIANTS[variant] | {"epochs": 5}
+    scratch = {until: trained(work, f"scratch{until}", f"kept{until}", **config, until=until) for until in (2, 4)}
+    whole = trained(work, "scratch", "kept", **config)
+    for until, (files, metrics, curve) in scratch.items():
+        losses = whole[0]["losses.csv"].splitlines()
+        assert files["losses.csv"].splitlines() == losses[: until + 1]
+        assert metrics["epochs"] == until
+        assert whole[2].startswith(curve)
+        assert files["model.safetensors"] != whole[0]["model.safetensors"]
+    assert trained(work, "a2", "shared", **config, until=2) == scratch[2]
+    capfd.readouterr()
+    assert trained(work, "a4", "shared", **config, until=4) == scratch[4]
+    assert trained(work, "a", "shared", **config) == whole
+    steps = scratch[2][2].splitlines()[-1].split(",")[0], scratch[4][2].splitlines()[-1].split(",")[0]
+    said = [line for line in capfd.readouterr().out.splitlines() if line.startswith("going on")]
+    assert said == [f"going on from the checkpoint of step {step}" for step in steps]
+
+
+def test_a_shorter_training_killed_in_between_serves_the_longer_one(work):
+    """What the checkpoints of a killed training hold is right for the longer one, too."""
+    config = {"epochs": 4, "checkpoint_every": 1}
+    whole = trained(work, "whole", "other", **config)
+    path = work / "a.json"
+    path.write_text(json.dumps(TINY | config | {"until": 2}))
+    process = Process(work, "a", **config, until=2)
+    process.wait_for_a_checkpoint()
+    process.process.kill()
+    process.end()
+    (work / "shared").mkdir()
+    for step in checkpoint_files.steps_in(process.checkpoints):
+        place = process.checkpoints / checkpoint_files.name_of(step)
+        facts = json.loads((place / checkpoint_files.FACTS).read_bytes())
+        facts["made_by"]["config"] = "one"  # it is called otherwise without a queue
+        (place / checkpoint_files.FACTS).write_text(json.dumps(facts))
+        place.rename(work / "shared" / place.name)
+    assert trained(work, "rung", "shared", **config, until=3)[1]["epochs"] == 3
+    assert trained(work, "long", "shared", **config) == whole
+
+
+@pytest.mark.parametrize(("until", "said"), [(0, "from 1 to 3"), (4, "from 1 to 3"), (1.5, "whole"), (True, "whole")])
+def test_a_bad_end_is_one_clear_line(work, until, said):
+    with pytest.raises(Exception, match=f'"until": expected (a )?{said}'):
+        resume(work, "bad", until=until)
+
+
+def test_a_module_says_after_what_its_stage_only_stops_earlier():
+    assert registry.prefix_key("train") == "until"
+    assert registry.prefix_key("evaluate") is None
+    assert registry.of_checkpoints({"stage": "train", "until": 2, "lr": 1}) == {"stage": "train", "lr": 1}
+    assert registry.of_checkpoints({"stage": "evaluate", "until": 2}) == {"stage": "evaluate", "until": 2}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])

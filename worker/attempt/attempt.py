@@ -23,6 +23,7 @@ class Attempt:
     run: RunDocument
     slot: Slot
     sources: dict[str, RunDocument]
+    shorter: list[str] = field(default_factory=list)  # where runs lie of which this one is the continuation
     began: float = field(default_factory=time.monotonic)
     asked_at: float = field(default_factory=time.monotonic)  # for its claim: the lease runs from then, or later
     stage_began: float | None = None  # when its process was started
@@ -41,6 +42,11 @@ class Attempt:
     @property
     def name(self) -> str:
         return str(self.run["_id"])
+
+    @property
+    def is_rung(self) -> bool:
+        """Whether a longer run may go on from where this one ends."""
+        return self.run.get("rung") is not None
 
     @property
     def token(self) -> str:

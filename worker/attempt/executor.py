@@ -75,8 +75,8 @@ class Executor:
         last = self._run_stage(attempt, workspace, uploader)
         attempt.ended()
         failure = attempt.stopped or outcome_of_exit(last, attempt.leaving, attempt.slot.shares_card)
-        if isinstance(failure, MachineFault) or failure == HANDED_BACK:
-            uploader.push_newest()  # the next attempt goes on from it
+        if isinstance(failure, MachineFault) or failure == HANDED_BACK or (failure is None and attempt.is_rung):
+            uploader.push_newest()  # the next attempt, or the longer run, goes on from it
         if uploader.error:
             workspace.append_to_log(uploader.error)
         if failure is None:
@@ -102,7 +102,7 @@ class Executor:
             self.store.pull(outputs_of(self.store, source), source["location"], workspace.input(name))
         tokens = [token for token in runs.tokens(attempt.run) if token != attempt.token]
         earlier = [self.store.location(attempt.name, token) for token in reversed(tokens)]
-        checkpoint_store.fetch(self.store, earlier, workspace.checkpoints, workspace.append_to_log)
+        checkpoint_store.fetch(self.store, [*earlier, *attempt.shorter], workspace.checkpoints, workspace.append_to_log)
         workspace.request.write_text(json.dumps(_request(attempt, workspace, self.data)))
 
     def _run_stage(self, attempt: Attempt, workspace: Workspace, uploader: checkpoint_store.Uploader) -> dict[str, Any]:
@@ -148,6 +148,12 @@ def _check_fingerprint(attempt: Attempt) -> None:
         )
 
 
+def _of_checkpoints(attempt: Attempt) -> str:
+    """The fingerprint of what its checkpoints hold."""
+    of_sources = {name: source["fingerprint"] for name, source in attempt.sources.items()}
+    return configs.fingerprint(registry.of_checkpoints(attempt.run["config"]), of_sources)
+
+
 def _request(attempt: Attempt, workspace: Workspace, data: str) -> Document:
     run = attempt.run
     return {
@@ -157,6 +163,7 @@ def _request(attempt: Attempt, workspace: Workspace, data: str) -> Document:
         "out": str(workspace.out),
         "checkpoints": str(workspace.checkpoints),
         "fingerprint": run["fingerprint"],
+        "of_checkpoints": _of_checkpoints(attempt),
         "data": data,
         "hermetic": run.get("hermetic", False),
         "project": project.folders(),

@@ -97,7 +97,7 @@ def _run(request: dict[str, Any], report: int, work: Path) -> NoReturn:
         report=pipe.progress,
         checkpoints=Checkpoints(
             Path(request["checkpoints"]),
-            request["fingerprint"],
+            request["of_checkpoints"],
             registry.locate(request["config"]["stage"]).partition(":")[0],
             lambda step: pipe.write({"checkpoint": step}),
         ),
