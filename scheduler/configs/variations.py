@@ -4,6 +4,7 @@ Everything follows from the arguments and the seed. Files are created exclusivel
 """
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from repro.stages import config as configs
 from repro.stages import files
 from repro.stages.config import Config, Value
 from repro.stages.errors import ConfigError
+from repro.stages.flat_json import INTEGERS
 
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 RANGE = re.compile(rf"(log:)?({NUMBER})\.\.({NUMBER})")
@@ -36,8 +38,7 @@ class Span:
     """From `low` to `high`, both within; of integers if both are.
 
     A value has its place between 0 and 1: `at(place)` is the value, `place(value)` the place. Each integer of a span
-    has an equal part of the way, or by `log` the part of its logarithm from half below to half above, and its place
-    is the middle of that part.
+    has an equal part of the way with its place in the middle, or by `log` the part from a half below it to a half above.
     """
 
     low: int | float
@@ -68,6 +69,11 @@ class Span:
         if self.is_whole:
             return (value - self.low + 0.5) / self._count()
         return (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
+
+    def part(self, value: int | float) -> tuple[float, float]:
+        """From where to where a whole number of this span has the way for itself, by `log`."""
+        low, high = self._logarithms()
+        return float((ln(value - 0.5) - low) / (high - low)), float((ln(value + 0.5) - low) / (high - low))
 
     def draw(self, source: Draws) -> int | float:
         return self.at(source.unit())
@@ -124,6 +130,8 @@ def parse_range(text: str, where: str) -> Span | None:
     if not (match := RANGE.fullmatch(text)):
         return None
     is_log, low, high = bool(match[1]), _number(match[2]), _number(match[3])
+    if any(end not in INTEGERS if isinstance(end, int) else math.isinf(end) for end in (low, high)):
+        raise ConfigError(f"{where}: a range ends at numbers that fit in 64 bits")
     if low >= high or (is_log and low <= 0):
         raise ConfigError(f"{where}: a range goes from low to high" + (", above 0" if is_log else ""))
     return Span(low, high, is_log)
