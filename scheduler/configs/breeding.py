@@ -7,15 +7,14 @@ is: nobody knows what else it may be.
 """
 
 import json
-import math
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from repro.scheduler.configs.comparison import LETTERS, Subject, shared_prefix
 from repro.scheduler.configs.dendrogram import ORDERS, is_number
-from repro.scheduler.configs.variations import DIGITS, Clone
+from repro.scheduler.configs.draws import Draws
+from repro.scheduler.configs.variations import Clone, Span
 from repro.stages import config as configs
 from repro.stages import files
 from repro.stages.config import Config, Value
@@ -63,11 +62,11 @@ def breed(
         raise ReproError("it takes two parents or more")
     if len(stages := dict.fromkeys(str(p.config.get("stage")) for p in parents)) > 1:
         raise ReproError(f"parents of different stages have no children: {', '.join(stages)}")
-    source, seen = random.Random(seed), _seen([*parents, *population])
+    source, seen = Draws(seed), _seen([*parents, *population])
     taken = {configs.canonical(subject.config) for subject in (*parents, *population)}
     children = list[Child]()
     for _ in range(TRIES * count):
-        child = _child(source.sample(list(parents), 2), seen, mutate, source)
+        child = _child(source.sample(parents, 2), seen, mutate, source)
         if configs.canonical(child.config) in taken:
             continue
         check(child.config)
@@ -108,7 +107,7 @@ def note(clone: Clone, child: Child, seed: int) -> Path:
     return path
 
 
-def _child(parents: Sequence[Subject], seen: Mapping[str, list[Value]], mutate: float, source: random.Random) -> Child:
+def _child(parents: Sequence[Subject], seen: Mapping[str, list[Value]], mutate: float, source: Draws) -> Child:
     config, inherited, mutated = Config(), dict[str, str](), list[str]()
     for key in dict.fromkeys(key for parent in parents for key in parent.config):
         parent = source.choice(parents)
@@ -116,8 +115,8 @@ def _child(parents: Sequence[Subject], seen: Mapping[str, list[Value]], mutate: 
             config[key], inherited[key] = parent.config[key], parent.name
     for key in [key for key in seen if key not in FIXED]:
         # Drawn for every key, whether it can mutate or not: one key more must not shift all that follows.
-        fate = random.Random(source.random())
-        if fate.random() >= mutate or len(seen[key]) < 2:
+        fate = Draws(source.unit())
+        if fate.unit() >= mutate or len(seen[key]) < 2:
             continue
         if repr(value := _other(config.get(key), seen[key], fate)) != repr(config.get(key)):
             config[key] = value
@@ -126,19 +125,15 @@ def _child(parents: Sequence[Subject], seen: Mapping[str, list[Value]], mutate: 
     return Child(config, [parent.name for parent in parents], inherited, mutated)
 
 
-def _other(value: Value, values: Sequence[Value], source: random.Random) -> Value:
+def _other(value: Value, values: Sequence[Value], source: Draws) -> Value:
     """Another value for a key than its own, of the kind that was seen there."""
     numbers = [v for v in values if isinstance(v, int | float) and is_number(v)]
     if len(numbers) < len(values) or len(numbers) < 2:
         return source.choice([v for v in values if repr(v) != repr(value)])
     low, high = min(numbers), max(numbers)
-    if all(isinstance(v, int) for v in numbers):
-        return source.randint(int(low), int(high))
-    if low > 0 and high / low >= ORDERS:
-        drawn = math.exp(source.uniform(math.log(low), math.log(high)))
-    else:
-        drawn = source.uniform(low, high)
-    return min(max(float(f"{drawn:.{DIGITS}g}"), float(low)), float(high))
+    if all(isinstance(number, int) for number in numbers):
+        return Span(int(low), int(high)).draw(source)
+    return Span(float(low), float(high), log=low > 0 and high / low >= ORDERS).draw(source)
 
 
 def _seen(population: Sequence[Subject]) -> dict[str, list[Value]]:

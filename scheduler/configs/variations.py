@@ -5,16 +5,19 @@ Everything follows from the arguments and the seed. Files are created exclusivel
 
 import itertools
 import math
-import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Context, Decimal
+from functools import lru_cache
 from pathlib import Path
 
+from repro.scheduler.configs.draws import BITS, Draws
 from repro.stages import config as configs
 from repro.stages import files
 from repro.stages.config import Config, Value
 from repro.stages.errors import ConfigError
+from repro.stages.flat_json import INTEGERS
 
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 RANGE = re.compile(rf"(log:)?({NUMBER})\.\.({NUMBER})")
@@ -25,24 +28,67 @@ DIGITS = 4  # significant, of a sampled number: names and tables stay readable
 TRIES = 100  # draws for each sample wanted, until there are enough that differ
 
 
+# Logarithms and their inverse are rounded correctly by `decimal`, everywhere; the last bits of those in `math` are the
+# C library's own, and a machine with another one would draw other numbers.
+EXACT = Context(prec=25)
+
+
 @dataclass(frozen=True)
 class Span:
-    """From `low` to `high`, both within; of integers if both are."""
+    """From `low` to `high`, both within; of integers if both are.
+
+    A value has its place between 0 and 1: `at(place)` is the value, `place(value)` the place. Each integer of a span
+    has an equal part of the way with its place in the middle, or by `log` the part from a half below it to a half above.
+    """
 
     low: int | float
     high: int | float
     log: bool = False
 
-    def draw(self, source: random.Random) -> int | float:
+    @property
+    def is_whole(self) -> bool:
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def at(self, place: float) -> int | float:
         if self.log:
-            number = math.exp(source.uniform(math.log(self.low), math.log(self.high)))
-        elif isinstance(self.low, int) and isinstance(self.high, int):
-            return source.randint(self.low, self.high)
+            low, high = self._logarithms()
+            number = float(EXACT.exp(low + Decimal(place) * (high - low)))
+        elif self.is_whole:
+            number = int(self.low) + (int(place * 2**BITS) * self._count() >> BITS)
         else:
-            number = source.uniform(self.low, self.high)
-        if isinstance(self.low, int) and isinstance(self.high, int):
-            return min(max(round(number), self.low), self.high)
+            number = self.low * (1 - place) + self.high * place  # `high - low` may be more than a float can hold
+        if self.is_whole:
+            return min(max(round(number), int(self.low)), int(self.high))
         return min(max(float(f"{number:.{DIGITS}g}"), float(self.low)), float(self.high))
+
+    def place(self, value: int | float) -> float:
+        """Of a value within the span."""
+        if self.log:
+            low, high = self._logarithms()
+            return float((ln(value) - low) / (high - low))
+        if self.is_whole:
+            return (value - self.low + 0.5) / self._count()
+        return (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
+
+    def part(self, value: int | float) -> tuple[float, float]:
+        """From where to where a whole number of this span has the way for itself, by `log`."""
+        low, high = self._logarithms()
+        return float((ln(value - 0.5) - low) / (high - low)), float((ln(value + 0.5) - low) / (high - low))
+
+    def draw(self, source: Draws) -> int | float:
+        return self.at(source.unit())
+
+    def _count(self) -> int:
+        return int(self.high) - int(self.low) + 1
+
+    def _logarithms(self) -> tuple[Decimal, Decimal]:
+        half = 0.5 if self.is_whole else 0
+        return ln(self.low - half), ln(self.high + half)
+
+
+@lru_cache(maxsize=10_000)
+def ln(number: int | float) -> Decimal:
+    return EXACT.ln(Decimal(number))
 
 
 Choice = list[Value] | Span
@@ -67,12 +113,28 @@ def parse_choice(text: str) -> tuple[str, Choice]:
     key, equals, raw = text.partition("=")
     if not equals:
         raise ConfigError(f"--set {text}: expected key=value")
-    if match := RANGE.fullmatch(raw):
-        return key, _span(text, bool(match[1]), _number(match[2]), _number(match[3]))
+    if span := parse_range(raw, f"--set {text}"):
+        return key, span
     parts = PART.findall(raw)
     if not parts or ",".join(parts) != raw:  # nothing, or a quote or bracket that is not closed: one string
         parts = [raw]
     return key, [configs.parse_setting(f"{key}={part}")[1] for part in parts]
+
+
+def parse_range(text: str, where: str) -> Span | None:
+    """`5..20` or `log:1e-4..0.1`; None if it is no range at all.
+
+    Raises:
+        ConfigError: the range makes no sense; `where` begins the message.
+    """
+    if not (match := RANGE.fullmatch(text)):
+        return None
+    is_log, low, high = bool(match[1]), _number(match[2]), _number(match[3])
+    if any(end not in INTEGERS if isinstance(end, int) else math.isinf(end) for end in (low, high)):
+        raise ConfigError(f"{where}: a range ends at numbers that fit in 64 bits")
+    if low >= high or (is_log and low <= 0):
+        raise ConfigError(f"{where}: a range goes from low to high" + (", above 0" if is_log else ""))
+    return Span(low, high, is_log)
 
 
 def grid(choices: Mapping[str, Choice]) -> list[Config]:
@@ -95,8 +157,9 @@ def sample(choices: Mapping[str, Choice], count: int, seed: int) -> list[Config]
     Raises:
         ConfigError: there are not so many.
     """
-    source, samples = random.Random(seed), dict[bytes, Config]()
-    for _ in range(TRIES * count):
+    samples = dict[bytes, Config]()
+    for number in range(TRIES * count):
+        source = Draws(seed, number)
         change = {k: c.draw(source) if isinstance(c, Span) else source.choice(c) for k, c in choices.items()}
         samples.setdefault(configs.canonical(change), change)
         if len(samples) == count:
@@ -166,12 +229,6 @@ def _name(base: str, config: Config, taken: Mapping[str, Config]) -> tuple[str, 
 def _files(base: str, folder: Path) -> dict[str, Config]:
     lettered = re.compile(rf"{re.escape(base)}[a-z]*")
     return {p.stem: configs.load(p) for p in sorted(folder.glob("*.json")) if lettered.fullmatch(p.stem)}
-
-
-def _span(text: str, log: bool, low: int | float, high: int | float) -> Span:
-    if low >= high or (log and low <= 0):
-        raise ConfigError(f"--set {text}: a range goes from low to high" + (", above 0" if log else ""))
-    return Span(low, high, log)
 
 
 def _number(text: str) -> int | float:

@@ -55,7 +55,10 @@ def test_what_is_set(text, choice):
     assert repr(variations.parse_choice(text)[1]) == repr(choice)
 
 
-@pytest.mark.parametrize("text", ["lr", "lr=2..1", "lr=1..1", "lr=log:0..1", "1x=3", "lr=NaN"])
+@pytest.mark.parametrize(
+    "text",
+    ["lr", "lr=2..1", "lr=1..1", "lr=log:0..1", "lr=1..1e999", "n=1..9999999999999999999", "1x=3", "lr=NaN"],
+)
 def test_what_can_not_be_set(text):
     with pytest.raises(ConfigError):
         variations.parse_choice(text)
