@@ -23,6 +23,7 @@ from repro.worker.polling import CLAIM_INTERVAL, PollingRates
 from repro.worker.prefetch import Prefetcher
 from repro.worker.registration import Registration
 from repro.worker.running import RunningAttempts
+from repro.worker.searching import Searcher
 from repro.worker.slots import Slots
 from repro.worker.wakeup import Bell, Waker
 
@@ -86,9 +87,11 @@ class Worker:
         self._registration = self._register(inventory)
         knows, has = self._known_code, self._abilities
         self._claimer = Claimer(db, self.name, slots, lease, rates, inventory, options.only_idle, knows, has)
-        self._running = RunningAttempts(db, executor, slots, self._lease_renewer, console, self._bell)
+        self._searcher = Searcher(db, console)
+        renewer, searcher = self._lease_renewer, self._searcher
+        self._running = RunningAttempts(db, executor, slots, renewer, console, self._bell, searcher)
         self._prefetcher = Prefetcher(db, executor.store)
-        self._healer = Healer(db, lease, rates, console)
+        self._healer = Healer(db, lease, rates, console, searcher)
         self._waker = Waker(db, self._bell, rates)
         announce, attempts = self._registration.announce, self._lease_renewer.attempts
         self._reporter = LiveReporter(db, lease, rates, inventory, announce, attempts)
@@ -125,6 +128,7 @@ class Worker:
 
     def _close(self) -> None:
         self._running.close()
+        self._searcher.close()
         self._waker.stop()
         self._prefetcher.stop()
         self._lease_renewer.stop()
@@ -189,6 +193,7 @@ class Worker:
         if not self.options.burst:
             return False
         self._healer.heal()
+        self._searcher.wait()
         lacks, met = self._known_code.lacks, self._abilities.met(self.db)
         possible = self.slots.possible()
         return not (claims.claimable_later(self.db, possible, lacks, met) or self._is_to_inherit(possible))

@@ -11,6 +11,7 @@ from repro.worker.attempt.executor import Executor
 from repro.worker.attempt.lease_renewer import LeaseRenewer
 from repro.worker.attempt.outcome import HANDED_BACK, Done, Failed, Outcome
 from repro.worker.live.console import Console
+from repro.worker.searching import Searcher
 from repro.worker.settlement import settle
 from repro.worker.slots import Slots
 from repro.worker.store import checkpoint_store
@@ -34,9 +35,10 @@ class RunningAttempts:
         lease_renewer: LeaseRenewer,
         console: Console,
         bell: Bell,
+        searcher: Searcher,
     ) -> None:
         self.db, self.executor, self.slots = db, executor, slots
-        self.lease_renewer, self.console, self.bell = lease_renewer, console, bell
+        self.lease_renewer, self.console, self.bell, self.searcher = lease_renewer, console, bell, searcher
         self.idle_since = time.monotonic()  # means nothing while attempts run
         self._attempts: dict[Future[Outcome], Attempt] = {}
         self._threads = ThreadPoolExecutor(slots.size + 1, thread_name_prefix="run")
@@ -95,6 +97,7 @@ class RunningAttempts:
         self.slots.give_back(attempt.slot)
         self.idle_since = time.monotonic()
         self.console.ended(attempt, outcome, self.idle_since - attempt.began)
+        self.searcher.ended(attempt)
         if isinstance(outcome, Done):
             dead = [outcome.location] if attempt.checkpoint is not None and not attempt.is_rung else []
             for location in [*dead, *attempt.shorter]:

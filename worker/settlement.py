@@ -42,7 +42,7 @@ def _write(db: Queue, attempt: Attempt, outcome: Outcome) -> Outcome:
         case Done(location=location, result=result):
             accepted = runs.complete(db, name, token, location, result)
             if accepted:
-                runs.release_children(db, [name])
+                attempt.released = runs.release_children(db, [name])
                 _keep_data_root(db, result)
         case Failed(error=error):
             accepted = runs.fail(db, name, token, error, checkpoint=attempt.checkpoint)

@@ -35,12 +35,15 @@ def _with_todays_code() -> "Verb":
     from repro.scheduler import runs
     from repro.scheduler.lists import changes
     from repro.scheduler.queue import lookup
+    from repro.scheduler.search.search_config import STAGE as SEARCH
     from repro.stages.source import registry
 
     ship_of = cache(shipper)  # one for all names: it opens the store
 
     def change(db: "Queue", name: str, by: str = "") -> "RunDocument | None":
         run = lookup.run(db, name)
+        if run["stage"] == SEARCH:
+            return runs.retry(db, name, by)  # what it will ask for has the code of its submit
         registry.check(run["config"], name, run.get("allow_unknown", ()))
         return runs.retry(db, name, by, dict(ship_of(db)(run["stage"])))
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from repro.scheduler import runs
 from repro.scheduler.lists.listing import Only
-from repro.scheduler.queue import lineage, lookup
+from repro.scheduler.queue import lineage, lookup, searches
 from repro.scheduler.runs import RunDocument, State
 from repro.scheduler.runs.run_document import collection
+from repro.scheduler.search.search_config import STAGE as SEARCH
 from repro.scheduler.server.connection import Document, Queue, server_time
 
 
@@ -73,7 +74,7 @@ def change(db: Queue, verb: Verb, names: Sequence[str], by: str, chain: bool = F
     """
     lookup.runs(db, names, {"_id": 1})
     line = lineage.chain(db, names) if chain else []
-    for name in dict.fromkeys([*line, *names]):
+    for name in dict.fromkeys([*line, *names, *_of_searches(db, verb, names)]):
         while not (run := verb.change(db, name, by=by)):
             state = lookup.run(db, name)["state"]
             if state not in verb.states:
@@ -85,6 +86,12 @@ def change(db: Queue, verb: Verb, names: Sequence[str], by: str, chain: bool = F
             yield Changed(name, run["state"], run)
 
 
+def _of_searches(db: Queue, verb: Verb, names: Sequence[str]) -> list[str]:
+    """The runs of the searches among these that are cancelled with them, or come back with them."""
+    states = {CANCEL.name: runs.LIVE, RETRY.name: (State.CANCELLED,)}.get(verb.name)
+    return searches.runs_of(db, names, states) if states else []
+
+
 def change_all(db: Queue, verb: Verb, only: Only, by: str) -> int:
     """Change all that a filter lets through and whose state allows it; returns how many there were.
 
@@ -92,7 +99,9 @@ def change_all(db: Queue, verb: Verb, only: Only, by: str) -> int:
     """
     guard = _fitting(verb, only)
     if verb.change_all is not None:
-        return verb.change_all(db, guard, by=by)
+        cancelled = _searches(db, only) if verb.name == CANCEL.name else []
+        count = verb.change_all(db, guard, by=by)
+        return count + sum(runs.cancel(db, name, by) is not None for name in searches.runs_of(db, cancelled, runs.LIVE))
     return sum(verb.change(db, run["_id"], by=by) is not None for run in lookup.matching(db, guard, ["_id"]))
 
 
@@ -112,8 +121,10 @@ def cost(db: Queue, only: Only) -> dict[str, Any]:
     `running` runs, the `seconds` that they have run in this attempt, times their cards where they have some in
     `card_seconds`, `oldest_checkpoint` (None if one of them has none), and how many runs are `waiting` for one of them.
     """
-    guard = {"$and": [{"state": State.RUNNING.value}, only.guard()]}
     fields = {"started_at": 1, "cards": 1, "checkpoint": 1}
+    guard = {
+        "$and": [{"state": State.RUNNING.value}, {"$or": [only.guard(), {"search": {"$in": _searches(db, only)}}]}]
+    }
     running = list(collection(db).find(guard, fields).limit(MOST))
     now = server_time(db)
     spent = [((now - run["started_at"]).total_seconds(), len(run.get("cards") or ())) for run in running]
@@ -127,6 +138,12 @@ def cost(db: Queue, only: Only) -> dict[str, Any]:
         "oldest_checkpoint": None if None in saved or not saved else min(at for at in saved if at),
         "waiting": collection(db).count_documents(waiting),
     }
+
+
+def _searches(db: Queue, only: Only) -> list[str]:
+    """The searches under way of those runs: a cancel of one is one of its runs."""
+    guard = {"$and": [{"state": State.WAITING.value, "stage": SEARCH}, only.guard()]}
+    return [run["_id"] for run in collection(db).find(guard, {"_id": 1}).limit(MOST)]
 
 
 def _fitting(verb: Verb, only: Only) -> Document:

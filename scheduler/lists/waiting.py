@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from repro.scheduler.runs import RunDocument, State, demands, told_by
+from repro.scheduler.search.search_config import STAGE as SEARCH
 from repro.scheduler.server.connection import Document
+from repro.stages.plain import figure
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ def reason(run: RunDocument, facts: Facts) -> str:
 
 def obstacle(run: RunDocument, facts: Facts) -> str | None:
     """What is in the way of a run; None if it is only that others come first."""
+    if run["stage"] == SEARCH and run["waiting_for"] == [run["_id"]]:
+        return searching(run)
     if run["state"] == State.WAITING:
         return ", ".join(f"{name} is {facts.sources.get(name, 'gone')}" for name in run["waiting_for"])
     if run["held"] is True:
@@ -39,6 +43,20 @@ def obstacle(run: RunDocument, facts: Facts) -> str | None:
         return f"not before {not_before:%H:%M:%S} UTC"
     workers = facts.workers
     return _no_worker(run["gpus"], workers) or _not_met(run, workers) or _no_code(run, workers)
+
+
+def searching(run: RunDocument) -> str:
+    """How far a search is, and what keeps it."""
+    trials = run.get("trials", {})
+    ended = trials.get("done", 0) + trials.get("failed", 0) + trials.get("cancelled", 0)
+    told = [f"{ended} of {trials.get('begun', 0)} runs asked for have ended"]
+    if "best" in trials:
+        told.append(f"best {trials['best']} with {figure(trials['figure'])}")
+    if missing := trials.get("missing"):
+        told.append(f"waits for {', '.join(missing[:3])}, not done by no fault of the config: repro retry {missing[0]}")
+    if run["held"] is True:
+        told.insert(0, f"held: {trials['paused']}" if "paused" in trials else "held")
+    return "; ".join(told)
 
 
 def _not_met(run: RunDocument, workers: Sequence[Document]) -> str | None:

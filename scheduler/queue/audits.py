@@ -6,6 +6,7 @@ from typing import Any
 from repro.scheduler import runs
 from repro.scheduler.runs import RunDocument, State
 from repro.scheduler.runs.run_document import collection
+from repro.scheduler.search.search_config import STAGE as SEARCH
 from repro.scheduler.server.connection import Document, Queue
 
 
@@ -101,4 +102,4 @@ def values_read(db: Queue, names: Sequence[str] = (), stage: str | None = None) 
 def _done(names: Sequence[str], stage: str | None) -> Document:
     guard: Document = {"state": State.DONE.value}
     guard |= {"_id": {"$in": list(names)}} if names else {}
-    return guard | ({"stage": stage} if stage else {})
+    return guard | {"stage": stage or {"$ne": SEARCH}}  # a search has computed nothing itself

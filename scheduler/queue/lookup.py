@@ -63,8 +63,8 @@ def as_expression(pattern: str) -> str:
 
 
 def identities(db: Queue, names: Iterable[str]) -> dict[str, RunDocument]:
-    """`state`, `config`, `fingerprint` and `location` of those of the names that are taken."""
-    fields = {"state": 1, "config": 1, "fingerprint": 1, "location": 1}
+    """`state`, `config`, `fingerprint`, `location` and `metrics` of those of the names that are taken."""
+    fields = {"state": 1, "config": 1, "fingerprint": 1, "location": 1, "metrics": 1}
     return {run["_id"]: run for run in collection(db).find({"_id": {"$in": list(names)}}, fields)}
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from repro.scheduler import runs
-from repro.scheduler.queue import lookup
+from repro.scheduler.queue import lookup, searches
 from repro.scheduler.runs import RunDocument, demands
+from repro.scheduler.search import search_config
 from repro.scheduler.server.connection import Queue
 from repro.stages import config as configs
 from repro.stages.config import Config
@@ -90,6 +91,7 @@ def plan(db: Queue, paths: Sequence[Path], change: Change) -> Plan:
     if change.again and (there := next((c.name for c in asked if c.name in known), None)):
         _refuse_again(there, known[there]["state"])
     order = _sources_first(files, known)
+    _check_searches(order, known)
     prints = {name: run["fingerprint"] for name, run in known.items() if name not in files}
     settled: list[Candidate] = []
     for candidate in order:
@@ -101,6 +103,28 @@ def plan(db: Queue, paths: Sequence[Path], change: Change) -> Plan:
     fresh = [c.name for c in settled if c.name not in known]
     done = {} if change.again or not fresh else lookup.equal(db, [prints[name] for name in fresh])
     return Plan(settled, known, prints, {name: done[prints[name]] for name in fresh if prints[name] in done})
+
+
+def _check_searches(order: Sequence[Candidate], known: Mapping[str, RunDocument]) -> None:
+    """That each search fits its source, which is in a file or in the queue."""
+    by_name = {candidate.name: candidate for candidate in order}
+    for candidate in order:
+        if not _is_search(candidate.config) or candidate.name in known:
+            continue
+        if candidate.base:
+            raise ConfigError(
+                f"{candidate.where}: a search that is changed on the fly needs a name of its own, for letters behind "
+                f"{candidate.base} are its trials: --name NAME"
+            )
+        (source,) = candidate.sources
+        base = by_name[source].config if source in by_name else known[source]["config"]
+        searches.check(candidate.config, base, candidate.where, candidate.name)
+        if source in known and known[source]["state"] == runs.State.DONE:
+            searches.check_figure(candidate.config, known[source], candidate.where)
+
+
+def _is_search(config: Mapping[str, Any]) -> bool:
+    return config.get("stage") == search_config.STAGE
 
 
 def _refuse_again(name: str, state: str) -> None:
@@ -217,6 +241,9 @@ def submit(
             if not taken:
                 break
         _release_what_ended_meanwhile(db, ready, documents)
+        for candidate in ready.order:
+            if _is_search(candidate.config):
+                searches.advance(db, candidate.name)
         sent = {run["_id"] for run in documents if "location" in run.get("code", ())}
         return [_submitted(candidate, states, equal, ready, sent) for candidate in ready.order]
 
@@ -240,7 +267,8 @@ def _documents(
     """Those to be computed, and those that need not be, each with the run that has its result."""
     unfinished = {name for name, run in ready.known.items() if run["state"] != runs.State.DONE}
     undone = {c.name for c in ready.fresh if c.name not in ready.equal} | unfinished
-    computed = {str(c.config["stage"]) for c in ready.fresh if c.name not in ready.equal}
+    stages = {c.name: _computing_stage(c, ready) for c in ready.fresh if c.name not in ready.equal}
+    computed = set(stages.values())
     codes = {stage: dict(ship(stage)) for stage in sorted(computed)}
     of_stages = {stage: options.fields(code) | {"code": code} for stage, code in codes.items()}
     of_equal = options.fields()  # what has computed it keeps its own code
@@ -250,15 +278,24 @@ def _documents(
             dict(c.config),
             ready.fingerprints[c.name],
             c.sources,
-            [source for source in c.sources if source in undone],
+            [source for source in c.sources if source in undone] + ([c.name] if _is_search(c.config) else []),
             submitted_by=by,
             **({"allow_unknown": list(c.allowed)} if c.allowed else {}),
-            **(of_equal if c.name in ready.equal else of_stages[str(c.config["stage"])]),
+            **(of_equal if c.name in ready.equal else of_stages[stages[c.name]]),
         )
         for c in ready.fresh
     ]
     adopted = [(run, ready.equal[run["_id"]]) for run in documents if run["_id"] in ready.equal]
     return [run for run in documents if run["_id"] not in ready.equal], adopted
+
+
+def _computing_stage(candidate: Candidate, ready: Plan) -> str:
+    """The stage whose code computes it: of a search, that of its trials."""
+    if not _is_search(candidate.config):
+        return str(candidate.config["stage"])
+    (source,) = candidate.sources
+    files = {one.name: one.config for one in ready.order}
+    return str((files.get(source) or ready.known[source]["config"])["stage"])
 
 
 def _release_what_ended_meanwhile(db: Queue, ready: Plan, documents: Sequence[RunDocument]) -> None:
@@ -271,7 +308,7 @@ def _release_what_ended_meanwhile(db: Queue, ready: Plan, documents: Sequence[Ru
 def _submitted(
     candidate: Candidate, fresh: Mapping[str, str], equal: Mapping[str, RunDocument], ready: Plan, sent: set[str]
 ) -> Submitted:
-    name, stage = candidate.name, str(candidate.config["stage"])
+    name, stage = candidate.name, _computing_stage(candidate, ready)
     if name not in fresh:
         run = ready.known[name]
         return Submitted(name, stage, run["state"], new=False, location=run.get("location"))
@@ -307,7 +344,10 @@ def _candidate(path: Path, change: Change) -> Candidate:
 def check_config(config: Config, where: str, allow_unknown: Sequence[str] = ()) -> list[str]:
     """See that a config keeps all rules; returns its sources."""
     configs.check(config, where)
-    registry.check(config, where, allow_unknown)
+    if _is_search(config):
+        search_config.parse(config, where)
+    else:
+        registry.check(config, where, allow_unknown)
     return configs.sources(config, where)
 
 

@@ -17,12 +17,16 @@ leaves and, where a worker writes, by the token of its claim. Times are the serv
     cancel             waiting | pending | running -> cancelled
     retry              failed | cancelled -> waiting | pending
     hold, unhold, set_priority   waiting | pending, as they are; these and cancel also of all that a filter lets through
+    conclude           waiting -> done              a search's trials have ended: its result is the best one's
+    give_up            waiting -> failed            of a search whose trials can't tell which is the best
+    pause              waiting, as it is            of a search: nothing is asked for until it is unheld
+    note_trials, join  as they are                  how far a search is; which runs are its trials
     restore            (none) -> done               from a complete folder, when the queue was lost
     rerun              (none) | final -> pending    a done run is computed again, under a name of its own
     record_verdict     done, as it is               what a rerun came to joins it; its result stays as it is
 
-Submit, adopt, restore and rerun stand in `inserts`, those from release_children to shorten_waits in `by_worker`, the
-others in `by_user`.
+Submit, adopt, restore and rerun stand in `inserts`, those from release_children to shorten_waits in `by_worker`, those
+of searches in `of_searches`, the others in `by_user`.
 
 Not guaranteed: that a lease lasts as long as asked (the server's clock may jump ahead at a failover). Leases are
 for liveness; what a late worker may write is decided by its token alone.
@@ -58,9 +62,11 @@ from repro.scheduler.runs.by_worker import (
 )
 from repro.scheduler.runs.inserts import RERUN, RESULT, adopt, rerun, restore, submit
 from repro.scheduler.runs.lacks import Lack, passing_over, told_by
+from repro.scheduler.runs.of_searches import conclude, give_up, join, note_trials, pause
 from repro.scheduler.runs.run_document import (
     INDEXES,
     RunDocument,
+    Trials,
     Verdict,
     create_indexes,
     document,
@@ -82,6 +88,7 @@ __all__ = [
     "Lack",
     "RunDocument",
     "State",
+    "Trials",
     "Verdict",
     "adopt",
     "cancel",
@@ -89,15 +96,20 @@ __all__ = [
     "claim",
     "claimable",
     "complete",
+    "conclude",
     "create_indexes",
     "document",
     "expire",
     "fail",
+    "give_up",
     "hand_back",
     "hold",
     "hold_all",
+    "join",
     "new_token",
+    "note_trials",
     "passing_over",
+    "pause",
     "record_verdict",
     "release_children",
     "renew",

@@ -9,6 +9,7 @@ from repro.scheduler.runs.by_worker import release_children
 from repro.scheduler.runs.expressions import ENDED, NOW, Pipeline, history, literals
 from repro.scheduler.runs.run_document import OF_AN_ATTEMPT, RunDocument, Verdict, collection
 from repro.scheduler.runs.states import LIVE, QUEUED, RETRIABLE, State
+from repro.scheduler.search.search_config import STAGE as SEARCH
 from repro.scheduler.server.connection import Document, Queue
 
 VERDICTS = 10  # kept on a run
@@ -39,7 +40,8 @@ def retry(db: Queue, name: str, by: str = "", code: Document | None = None) -> R
     `code`: what the document is to keep of the code from now on; None leaves it the code of its submit.
     """
     done = _done_sources(db, name)  # `waiting_for` is out of date: nobody released this run since it ended
-    left = {"$setDifference": ["$sources", {"$literal": sorted(done)}]}
+    itself = {"$cond": [{"$eq": ["$stage", SEARCH]}, ["$_id"], []]}
+    left = {"$concatArrays": [{"$setDifference": ["$sources", {"$literal": sorted(done)}]}, itself]}
     to = {"$cond": [{"$eq": [{"$size": "$waiting_for"}, 0]}, State.PENDING.value, State.WAITING.value]}
     update: Pipeline = [
         {"$set": {"waiting_for": left, "attempts": 0, "not_before": None} | (_of_code(db, name, code) if code else {})},

@@ -82,6 +82,20 @@ class Verdict(TypedDict, total=False):
     error: str
 
 
+class Trials(TypedDict, total=False):
+    """How far a search is: how many of its trials' runs have ended and how, which is the best, and what keeps it."""
+
+    done: int
+    failed: int
+    cancelled: int
+    begun: int  # runs that the search has asked for
+    trials: int  # how many it may have
+    best: str
+    figure: float
+    missing: list[str]  # runs that have failed, or were cancelled, by no fault of their configs
+    paused: str  # why it asks for no more
+
+
 class RunDocument(TypedDict, total=False):
     """One run. A query for some fields returns a document without the others; DESIGN.md describes the fields."""
 
@@ -113,6 +127,8 @@ class RunDocument(TypedDict, total=False):
     search: str
     trial: int
     rung: int | None
+    proposed_by: str  # the version of this program
+    trials: Trials  # of the search itself
 
     # What the transitions write.
     attempts: int
@@ -171,6 +187,8 @@ INDEXES = [
     IndexModel(
         [("verdicts.at", DESCENDING)], name="verdicts", partialFilterExpression={"verdicts.0": {"$exists": True}}
     ),
+    # The trials of a search, and how many of them have ended; other runs are not in it.
+    IndexModel([("search", 1), ("state", 1)], name="search", partialFilterExpression={"search": {"$exists": True}}),
     IndexModel([("tags", 1)], name="tags", partialFilterExpression={"tags.0": {"$exists": True}}),
     IndexModel([("metrics.$**", 1)], name="figures", partialFilterExpression={"state": State.DONE.value}),
     IndexModel([("config.$**", 1)], name="keys", partialFilterExpression={"state": State.DONE.value}),

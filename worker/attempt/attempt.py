@@ -35,6 +35,7 @@ class Attempt:
     checkpoint: Document | None = None  # the newest one that is whole in the store
     leaving: bool = False  # told to stop at its next step, to be handed back
     stopped: Outcome | None = None
+    released: int = 0  # how many runs were waiting for it
     child: Child | None = None
     _begun: int | None = None  # the step that it went on from
     _lock: threading.Lock = field(default_factory=threading.Lock)

@@ -15,6 +15,7 @@ from repro.scheduler import runs
 from repro.scheduler.queue import audits, lookup, workers
 from repro.scheduler.queue.submission import Ship
 from repro.scheduler.runs import RunDocument, State, Verdict
+from repro.scheduler.search.search_config import STAGE as SEARCH
 from repro.scheduler.server.connection import Queue
 from repro.stages.errors import ReproError, StageError
 from repro.stages.source import provenance
@@ -34,6 +35,11 @@ def choose(db: Queue, names: Sequence[str], stage: str | None = None, sample: in
     asked = lookup.runs(db, names) if names else []
     if wrong := [f"{run['_id']} is {run['state']}" for run in asked if run["state"] != State.DONE]:
         raise ReproError(f"only done runs can be verified: {', '.join(wrong)}")
+    if searches := [run["_id"] for run in asked if run["stage"] == SEARCH]:
+        raise ReproError(
+            f"{searches[0]} is a search: repro search {searches[0]} --check proposes its trials again; name its runs "
+            "to compute them again"
+        )
     return audits.results(db, names, stage, sample)
 
 
