@@ -11,15 +11,15 @@ drawn by the seed; it is the first trial.
 """
 
 import argparse
-import heapq
 import hashlib
+import heapq
 import json
 import random
 import statistics
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -241,7 +241,7 @@ def show_pairs(found: Mapping[str, Sequence[Figures]]) -> None:
 
 
 def utilisation(workers: int, jobs: int, may_begin: Callable[[int, set[int]], bool], seed: int) -> float:
-    """The share of the time that workers compute, when job i may begin only after some of those before it have ended."""
+    """The share of the time that workers compute, when a job may begin only after certain ones before it."""
     source = random.Random(f"utilisation {seed}")
     durations = [source.lognormvariate(0, SIGMA) for _ in range(jobs)]
     ended, under_way, now, number = set[int](), list[tuple[float, int]](), 0.0, 0

@@ -120,7 +120,7 @@ def test_a_mistake_is_told_in_one_line(change, message):
 
 
 def test_a_search_needs_a_parameter_and_has_not_too_many():
-    with pytest.raises(ConfigError, match='no parameter to search; say one, e.g. "space_lr"'):
+    with pytest.raises(ConfigError, match=r'no parameter to search; say one, e\.g\. "space_lr"'):
         parse({key: value for key, value in GOOD.items() if not key.startswith("space_")}, "digits.json")
     with pytest.raises(ConfigError, match="51 parameters; a search has at most 50"):
         parse(GOOD | {f"space_x{number}": "0..1" for number in range(50)}, "digits.json")

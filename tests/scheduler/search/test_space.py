@@ -1,5 +1,7 @@
 """Places of values and values of places; points that were not tried."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,7 +43,7 @@ def test_each_value_has_a_part_and_the_parts_fill_the_way(choice):
     parts = sorted(axis.part(axis.place(axis.value(number))) for number in range(axis.size))
     assert len(set(parts)) == axis.size
     assert (parts[0][0], parts[-1][1]) == (pytest.approx(0, abs=1e-9), pytest.approx(1))
-    assert all(one[1] == pytest.approx(other[0]) for one, other in zip(parts, parts[1:], strict=False))
+    assert all(one[1] == pytest.approx(other[0]) for one, other in pairwise(parts))
 
 
 def test_numbers_are_ordered_by_size_and_other_choices_are_not():
