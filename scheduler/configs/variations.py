@@ -38,7 +38,7 @@ class Span:
     """From `low` to `high`, both within; of integers if both are.
 
     A value has its place between 0 and 1: `at(place)` is the value, `place(value)` the place. Each integer of a span
-    has an equal part of the way with its place in the middle, or by `log` the part from a half below it to a half above.
+    has an equal part of the way and its place in the middle, or by `log` the part from a half below to a half above.
     """
 
     low: int | float

@@ -16,8 +16,10 @@ Otherwise it would depend on the order of finishing what the search has in the e
 
 import heapq
 import math
+from bisect import insort
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from repro.scheduler.search.samplers import sampler_of
 from repro.scheduler.search.search_config import Search
@@ -27,6 +29,9 @@ from repro.stages.config import Config, canonical
 WORST = math.nan  # the result of a run whose config is at fault; any result that is not finite counts as this
 ENOUGH = 10  # trials on a rung from which on samplers compare by its results, and not only by those of the rung below
 SOURCE: Key = (0, None)
+
+Place = tuple[bool, float, int]  # among the trials of a rung: whether it has failed, its result, the lower the better,
+# and its number
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,7 @@ class _Clock:
         self._jobs: list[Job] = []
         self._values: dict[int, Config] = {}  # of each trial
         self._ended: list[dict[int, float]] = [{} for _ in self._rungs]  # of each rung: trial -> its result
+        self._order: list[list[Place]] = [[] for _ in self._rungs]  # of each rung, the best first
         self._gone_on: list[set[int]] = [set() for _ in self._rungs]  # of each rung
         self._best: Job | None = None
         self._without_better = 0  # trials in a row
@@ -149,9 +155,9 @@ class _Clock:
     def _going_on(self) -> Iterator[Job]:
         """The trials that go on, from the highest rung down, the best first."""
         for level in reversed(range(len(self._rungs) - 1)):
-            count = len(self._ended[level]) // self._search.eta
-            for trial in sorted(self._ended[level], key=lambda trial: self._order(level, trial))[:count]:
-                if self._is_fit(level, trial) and trial not in self._gone_on[level]:
+            first = islice(self._order[level], len(self._order[level]) // self._search.eta)
+            for has_failed, _, trial in first:
+                if not has_failed and trial not in self._gone_on[level]:
                     yield Job(trial, self._rungs[level + 1], self._values[trial])
 
     def _new(self) -> Job | None:
@@ -174,15 +180,17 @@ class _Clock:
         level = max((level for level, ended in enumerate(self._ended[:-1]) if ended), default=None)
         if level is None:
             return None
-        best = min(self._ended[level], key=lambda trial: self._order(level, trial))
-        return Job(best, self._rungs[level + 1], self._values[best]) if self._is_fit(level, best) else None
+        has_failed, _, best = self._order[level][0]
+        return None if has_failed else Job(best, self._rungs[level + 1], self._values[best])
 
     def _end(self, job: Job) -> None:
-        level = self._rungs.index(job.rung)
-        self._ended[level][job.trial] = self._results[job.key]
+        level, result = self._rungs.index(job.rung), self._results[job.key]
+        self._ended[level][job.trial] = result
+        insort(self._order[level], self._place(job.trial, result))
         self._without_better += level == 0 and job.trial > 0
-        if job.rung is None and self._is_fit(level, job.trial):
-            if self._best is None or self._order(level, job.trial) < self._order(level, self._best.trial):
+        if job.rung is None:
+            has_failed, _, best = self._order[level][0]
+            if best == job.trial and not has_failed:
                 self._best, self._without_better = job, 0
             if self._is_reached():
                 self._reason = "target"
@@ -206,15 +214,10 @@ class _Clock:
         assert before is not None
         return int(epochs) - before
 
-    def _order(self, level: int, trial: int) -> tuple[bool, float, int]:
-        """What sorts the trials of a rung, the best first."""
-        result = self._ended[level][trial]
+    def _place(self, trial: int, result: float) -> Place:
         if not math.isfinite(result):
             return True, 0.0, trial
         return False, result if self._search.minimize else -result, trial
-
-    def _is_fit(self, level: int, trial: int) -> bool:
-        return math.isfinite(self._ended[level][trial])
 
     def _ranked(self) -> list[Trial]:
         """The trials that have a result, as a sampler sees them.
@@ -228,8 +231,7 @@ class _Clock:
         failed = {trial for ended in self._ended for trial, result in ended.items() if not math.isfinite(result)}
         ranked = dict[int, None]()
         for level in reversed(counted):
-            fit = self._ended[level].keys() - failed
-            ranked |= dict.fromkeys(sorted(fit - ranked.keys(), key=lambda trial: self._order(level, trial)))
+            ranked |= {trial: None for _, _, trial in self._order[level] if trial not in failed and trial not in ranked}
         if 0 not in failed:
             ranked.setdefault(0)
         unfit = (Trial(trial, self._values[trial], False) for trial in sorted(failed))

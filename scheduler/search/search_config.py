@@ -104,8 +104,9 @@ def _check_keys(config: Config, where: str) -> None:
         raise ConfigError(f'{where}: "stage": expected "{STAGE}", got: {json.dumps(config.get("stage"))}')
     for key in config:
         if key not in KNOWN and not key.startswith(SPACE):
-            near = difflib.get_close_matches(key, [*KNOWN, SPACE + key], n=1)
-            hint = f'did you mean "{near[0]}"?' if near else f"known keys: {', '.join(sorted(KNOWN))}, {SPACE}KEY"
+            near = difflib.get_close_matches(key, KNOWN, n=1)
+            known = f'to search this parameter say "{SPACE}{key}"; known keys: {", ".join(sorted(KNOWN))}'
+            hint = f'did you mean "{near[0]}"?' if near else known
             raise ConfigError(f'{where}: a search has no "{key}"; {hint}')
     for key in ("source", "metric"):
         if config.get(key) is None:

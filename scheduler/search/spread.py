@@ -1,34 +1,30 @@
 """A sequence of points that are spread more evenly than random ones, wherever it is cut off.
 
-Each coordinate goes on by a constant part of the way, modulo 1. The parts are powers of the generalised golden ratio
-(Roberts 2018, The Unreasonable Effectiveness of Quasirandom Sequences); the seed says where it begins.
+Each coordinate goes on by a constant part of the way, modulo 1: by the roots of the primes (Richtmyer 1951, The
+Evaluation of Definite Integrals). Roots can't be come near to by simple fractions, so no coordinate soon comes back to
+where it was; and IEEE 754 defines them to the last bit. The seed says where the sequence begins.
 """
 
-from repro.scheduler.configs.draws import Draws
+from collections.abc import Iterator
+from itertools import count, islice
+from math import sqrt
 
-ROUNDS = 64  # of the fixed point iteration, after which no bit of a double changes
+from repro.scheduler.configs.draws import Draws
 
 
 class Spread:
     def __init__(self, axes: int, seed: int) -> None:
         source = Draws(seed, 0)  # no trial has this number but the source, which is not proposed
         self._starts = [source.unit() for _ in range(axes)]
-        step = 1 / _ratio(axes)
-        self._steps = list[float]()
-        for _ in range(axes):
-            self._steps.append(step * (self._steps[-1] if self._steps else 1.0))
+        self._steps = [sqrt(prime) % 1 for prime in islice(_primes(), axes)]
 
     def at(self, number: int) -> list[float]:
         return [(start + number * step) % 1 for start, step in zip(self._starts, self._steps, strict=True)]
 
 
-def _ratio(axes: int) -> float:
-    """The root above 1 of x ** (axes + 1) = x + 1, by Newton's method: a power is a product here, so that it is
-    rounded alike everywhere."""
-    root = 2.0
-    for _ in range(ROUNDS):
-        power = 1.0
-        for _ in range(axes):
-            power *= root
-        root -= (power * root - root - 1) / ((axes + 1) * power - 1)
-    return root
+def _primes() -> Iterator[int]:
+    found = list[int]()
+    for number in count(2):
+        if all(number % prime for prime in found):
+            found.append(number)
+            yield number
