@@ -37,7 +37,9 @@ OF_SUBMIT = (
     "code",
     "submitted_by",
 )
-OF_TRIALS = dict.fromkeys(("state", "metrics", "error", "config", "trial", "rung", "fingerprint"), 1)
+OF_TRIALS = dict.fromkeys(
+    ("state", "metrics", "error", "config", "trial", "rung", "fingerprint", "proposed_by", "search"), 1
+)
 
 
 class Unfit(Exception):
@@ -141,6 +143,7 @@ def advance(db: Queue, name: str) -> None:
         if stands is None:
             return
         try:
+            _check_others(stands)
             replayed = stands.replay()
             fresh = [job for job in replayed.jobs if stands.name_of(job) not in stands.ours]
             if not fresh:
@@ -157,6 +160,35 @@ def advance(db: Queue, name: str) -> None:
             return
 
 
+def _check_others(stands: Standing) -> None:
+    """See that this version proposes what another one has, of what that has proposed last.
+
+    Raises:
+        Proposed: it does not.
+    """
+    others = [run for run in stands.ours.values() if run.get("proposed_by", version()) != version()]
+    if not others:
+        return
+    last = max(others, key=lambda run: run["trial"])
+    known = {trial: values for trial, values in stands.known.items() if trial != last["trial"]}
+    jobs = engine.replay(stands.search, stands.base, stands.results, known).jobs
+    values = next((job.values for job in jobs if job.trial == last["trial"]), None)
+    if values is None or configs.canonical(values) != configs.canonical(stands.known[last["trial"]]):
+        raise Proposed(_told(last))
+
+
+def version() -> str:
+    """What proposes here: the product's version and the SHA-256 of its engine and samplers."""
+    return f"repro-queue {provenance.versions().get('repro-queue')} ({provenance.digest(engine.__name__)[:12]})"
+
+
+def _told(there: RunDocument) -> str:
+    return (
+        f"{there['_id']} was proposed by {there.get('proposed_by', 'an earlier version')} and would be another one by "
+        f"{version()}; the first one stands. Give all workers one version, then: repro unhold {there.get('search')}"
+    )
+
+
 def _insert(db: Queue, stands: Standing, jobs: Sequence[Job]) -> None:
     """Whoever else inserts them at the same moment inserts the same.
 
@@ -167,7 +199,7 @@ def _insert(db: Queue, stands: Standing, jobs: Sequence[Job]) -> None:
     equal = lookup.equal(db, [run["fingerprint"] for run in documents])
     computed = [run for run in documents if run["fingerprint"] not in equal]
     adopted = [(run, equal[run["fingerprint"]]) for run in documents if run["fingerprint"] in equal]
-    taken = runs.adopt(db, adopted) + runs.submit(db, computed)
+    taken = runs.adopt(db, adopted) + (runs.submit(db, computed) if computed else [])
     for run in documents:
         if run["_id"] in taken:
             _settle_taken(db, stands, run)
@@ -180,10 +212,7 @@ def _settle_taken(db: Queue, stands: Standing, run: RunDocument) -> None:
     if there["fingerprint"] == run["fingerprint"] and there.get("search") in (None, stands.name):
         runs.join(db, run)
     elif there.get("search") == stands.name:
-        versions = f"{there.get('proposed_by')}, and otherwise by {run['proposed_by']}"
-        raise Proposed(
-            f"{run['_id']} was proposed by {versions}; the first one stands. Let all workers have one version"
-        )
+        raise Proposed(_told(there))
     else:
         raise Unfit(f"the name {run['_id']} is taken by another run; submit the search under another name")
 
@@ -197,7 +226,7 @@ def _document(db: Queue, stands: Standing, job: Job) -> RunDocument:
     options |= {"held": said.get("needs") or False}
     if allowed := stands.source.get("allow_unknown"):
         options["allow_unknown"] = allowed
-    place = {"search": stands.name, "trial": job.trial, "rung": job.rung, "proposed_by": provenance.describe_code()}
+    place = {"search": stands.name, "trial": job.trial, "rung": job.rung, "proposed_by": version()}
     waiting = [name for name, source in above.items() if source["state"] != State.DONE]
     return runs.document(
         stands.name_of(job),
