@@ -1,21 +1,21 @@
 """What a user's own Python imports: all of it from here. Nothing is imported before it is used.
 
 For the author of a stage: `StageError`, `StageRun`, `main`, `ranks` (`docs/stages.md`). In a notebook: `frame`, `diff`,
-`curves`, `find`, `overview`, `run`, `submit`, `wait`, `Run` (`docs/python.md`). What a mistake raises: `ReproError` and
-its kinds.
+`curves`, `find`, `overview`, `run`, `search`, `submit`, `wait`, `Run` (`docs/python.md`). What a mistake raises:
+`ReproError` and its kinds.
 """
 
 TYPE_CHECKING = False  # not from `typing`: even that would be imported whenever a command starts
 
 if TYPE_CHECKING:
-    from repro.notebook import Run, curves, diff, find, frame, overview, run, submit, wait
+    from repro.notebook import Run, curves, diff, find, frame, overview, run, search, submit, wait
     from repro.stages.errors import ReproError, RunFailed, StageError, Unreachable
     from repro.stages.run import Run as StageRun
     from repro.stages.running import ranks
     from repro.stages.running.arguments import main
 
 _MODULES = {
-    "repro.notebook": ("Run", "curves", "diff", "find", "frame", "overview", "run", "submit", "wait"),
+    "repro.notebook": ("Run", "curves", "diff", "find", "frame", "overview", "run", "search", "submit", "wait"),
     "repro.stages.errors": ("ReproError", "RunFailed", "StageError", "Unreachable"),
     "repro.stages.running.arguments": ("main",),
 }
@@ -37,6 +37,7 @@ __all__ = [
     "overview",
     "ranks",
     "run",
+    "search",
     "submit",
     "wait",
 ]

@@ -29,6 +29,7 @@ COMMANDS = {
     "clone": "Make variations of a config under the next letters.",
     "tree": "Show which configs are near each other.",
     "breed": "Make crosses and mutations of configs.",
+    "search": "Search for the best config.",
     "evolve": "Breed generations of runs from the best.",
     "wait": "Wait until runs have ended.",
     "cancel": "Cancel runs that have not ended.",

@@ -122,6 +122,18 @@ def find(*names: str, limit: int = 50, **words: Any) -> list[Run]:
     return [Run(one["_id"], one) for one in pages.page(_queue(), query.only, query.sort, limit=limit, whole=True).rows]
 
 
+def search(name: str) -> dict[str, Any]:
+    """A search as its page has it: `state`, `why` (how far it is), `best`, `figure`, `importance` of each parameter,
+    and `runs`, the best first: of each `name`, `trial`, `rung`, `state`, `figure`, `values`.
+
+    Raises:
+        ReproError: there is no search of that name.
+    """
+    from repro.pages import searches
+
+    return searches.view(_queue(), name)
+
+
 def overview() -> dict[str, Any]:
     """The queue at a glance, as the first page of `repro ui` has it: `counts`, `running`, `waiting` by why, `failures`,
     `workers`.

@@ -94,6 +94,11 @@ def unstrict(strict_metrics: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def is_finite(value: object) -> bool:
+    """Whether it is a number that is neither NaN nor infinite."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def figure(value: object, digits: int = 4) -> str:
     """A figure as it is shown, with so many digits that count; whatever an older document holds in its place."""
     if isinstance(value, bool) or not isinstance(value, int | float):

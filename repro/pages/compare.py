@@ -1,6 +1,5 @@
 """Some runs side by side: the keys in which they differ, curves, figures over keys, and files of the same path."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from repro.scheduler.configs.comparison import METRIC, Comparison, Row, compare
 from repro.scheduler.queue import lookup
 from repro.scheduler.server.connection import server_time
 from repro.stages.errors import ConfigError, ReproError, Unreachable
+from repro.stages.plain import is_finite
 from repro.views import comparison_table
 from repro.worker.store.outputs import outputs_of
 
@@ -165,10 +165,6 @@ def _figure(comparison: Comparison, but: str = "") -> str:
     for row in comparison.rows:
         known.update(key for key in comparison.keys if key.startswith(METRIC) and is_finite(_value(row, key)))
     return max((key for key in known if key != but), key=lambda key: known[key], default="")
-
-
-def is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _value(row: Row, key: str) -> Any:

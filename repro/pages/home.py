@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from repro.pages import searches
 from repro.scheduler.lists import listing, pages, waiting_groups
 from repro.scheduler.lists.listing import Only
 from repro.scheduler.queue import workers
@@ -19,7 +20,7 @@ OF_A_RUNNING_RUN = ("stage", "state", "started_at", "progress", "telemetry", "ca
 
 
 def view(db: "Queue") -> dict[str, Any]:
-    """`counts`, `running`, `waiting`, `failures`, `workers`, `shared_cards`, `now`."""
+    """`counts`, `running`, `searches` (those under way), `waiting`, `failures`, `workers`, `shared_cards`, `now`."""
     now = server_time(db)
     running = pages.page(db, Only([State.RUNNING]), limit=MOST_RUNNING, fields=OF_A_RUNNING_RUN)
     return {
@@ -28,6 +29,7 @@ def view(db: "Queue") -> dict[str, Any]:
         "running": running.rows,
         "more_running": running.after is not None,
         "waiting": [vars(group) for group in waiting_groups.groups(db)],
+        "searches": searches.under_way(db),
         "failures": failures(db),
         "workers": [worker_table.facts(worker, now) for worker in workers.live(db)],
         "shared_cards": workers.sharing(db),

@@ -12,7 +12,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from repro.pages import attempts, compare, drift, home, lineage, queue, run, runs, tree, verify, workers
+from repro.pages import attempts, compare, drift, home, lineage, queue, run, runs, searches, tree, verify, workers
 from repro.web import actions, answers, downloads, files, log, queries
 from repro.web.context import Context
 from repro.web.security import Guard
@@ -41,6 +41,7 @@ PAGES = (
     Page("/runs/{name}/log", "log.html", log.view),
     Page("/runs/{name}/files", "files.html", files.view),
     Page("/runs/{name}/lineage", "lineage.html", lambda c, r: lineage.view(c.db, queries.name(r), c.open_store)),
+    Page("/searches/{name}", "search.html", lambda c, request: searches.drawn(c.db, queries.name(request))),
     Page("/workers", "workers.html", lambda context, request: workers.view(context.db)),
     Page("/drain", "drain.html", lambda c, request: workers.one(c.db, request.query_params.get("name", ""))),
     Page("/queue", "queue.html", lambda context, request: queue.view(context.db)),

@@ -105,7 +105,13 @@ def parallel(view: Mapping[str, Any], to: str) -> Markup:
     return Markup(parallel_svg.draw(view["lines"], view["axes"], to))
 
 
+def points(drawn: Sequence[Mapping[str, Any]], x: str, y: str, log_x: bool, to: str) -> Markup:
+    """Points of `name`, `x` and `y` as SVG."""
+    return Markup(scatter_svg.draw(drawn, scatter_svg.Axes(x, y, log_x), to).svg)
+
+
 TEMPLATES.filters |= {
+    "points": points,
     "value": value,
     "moment": moment,
     "ago": ago,

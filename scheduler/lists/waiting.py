@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from repro.scheduler.runs import RunDocument, State, demands, told_by
-from repro.scheduler.search.search_config import STAGE as SEARCH
 from repro.scheduler.server.connection import Document
 from repro.stages.plain import figure
 
@@ -33,10 +32,9 @@ def reason(run: RunDocument, facts: Facts) -> str:
 
 def obstacle(run: RunDocument, facts: Facts) -> str | None:
     """What is in the way of a run; None if it is only that others come first."""
-    if run["stage"] == SEARCH and run["waiting_for"] == [run["_id"]]:
-        return searching(run)
     if run["state"] == State.WAITING:
-        return ", ".join(f"{name} is {facts.sources.get(name, 'gone')}" for name in run["waiting_for"])
+        missing = [name for name in run["waiting_for"] if name != run["_id"]]
+        return ", ".join(f"{name} is {facts.sources.get(name, 'gone')}" for name in missing) or searching(run)
     if run["held"] is True:
         return "held"
     if (not_before := run.get("not_before")) and not_before > facts.now:

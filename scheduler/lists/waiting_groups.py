@@ -8,6 +8,7 @@ from repro.scheduler.lists.waiting import Facts, for_cards, obstacle, with_room
 from repro.scheduler.queue import claims
 from repro.scheduler.runs import CLAIM_ORDER, Lack, RunDocument, State, told_by
 from repro.scheduler.runs.run_document import collection
+from repro.scheduler.search.search_config import STAGE as SEARCH
 from repro.scheduler.server.connection import Document, Queue
 
 LATER = "not before a time to come, after a fault of a machine"
@@ -29,7 +30,7 @@ class Group:
 
 
 def groups(db: Queue) -> list[Group]:
-    """The largest first."""
+    """The largest first; without searches, which wait for themselves."""
     found = [*_pending(db), *_waiting(db)]
     return sorted(found, key=lambda group: group.count, reverse=True)
 
@@ -80,7 +81,7 @@ def _waiting(db: Queue) -> Iterator[Group]:
     counted = list(
         db.runs.aggregate(
             [
-                {"$match": {"state": State.WAITING.value}},
+                {"$match": {"state": State.WAITING.value, "stage": {"$ne": SEARCH}}},
                 {"$group": {"_id": "$waiting_for", "count": {"$sum": 1}, "first": {"$min": "$_id"}}},
                 {"$sort": {"count": -1, "_id": 1}},
             ]

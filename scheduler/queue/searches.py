@@ -17,12 +17,14 @@ from repro.scheduler.runs import FINAL, RunDocument, State, Trials
 from repro.scheduler.runs.run_document import collection
 from repro.scheduler.search import base_check, engine, search_config, trials
 from repro.scheduler.search.engine import Replay
+from repro.scheduler.search.importance import importance as measured
 from repro.scheduler.search.search_config import STAGE, Search
 from repro.scheduler.search.trials import Job, Key
 from repro.scheduler.server.connection import Document, Queue
 from repro.stages import config as configs
 from repro.stages.config import Config, Value
 from repro.stages.errors import ConfigError
+from repro.stages.plain import is_finite
 from repro.stages.source import provenance, registry
 
 AT_FAULT = "StageError"  # the type of error of a run whose config is at fault: its result is the worst
@@ -349,14 +351,24 @@ def differences(stands: Standing) -> list[str]:
     return sorted(name for name, run in stands.ours.items() if run["trial"] in found)
 
 
+def importance(stands: Standing) -> dict[str, float]:
+    """Parameter -> its share in what makes the best whole runs the best (`scheduler.search.importance`)."""
+    space, points = stands.search.space, []
+    for run in ranking(stands):
+        if (run is stands.source or run["rung"] is None) and run["state"] == State.DONE:
+            values = stands.base if run is stands.source else run["config"]
+            points.append(space.point({key: value for key, value in values.items() if key in stands.search.choices}))
+    return measured(space, [point for point in points if point is not None])
+
+
 def ranking(stands: Standing) -> list[RunDocument]:
     """The search's runs and its source, the best whole run first, those without a result last."""
     sign = 1 if stands.search.minimize else -1
 
     def key(run: RunDocument) -> tuple[Any, ...]:
         value = run.get("metrics", {}).get(stands.search.metric)
-        is_known = isinstance(value, int | float) and math.isfinite(value) and run["state"] == State.DONE
-        rung = run.get("rung") or math.inf
-        return (not is_known, -rung, sign * value if is_known else 0, run.get("trial", 0))  # type: ignore[operator]
+        is_known = run["state"] == State.DONE and is_finite(value)
+        trial, rung = (0, None) if run is stands.source else (run["trial"], run["rung"])
+        return not is_known, -(rung or math.inf), sign * float(value) if is_known else 0.0, trial  # type: ignore[arg-type]
 
     return sorted([stands.source, *stands.ours.values()], key=key)

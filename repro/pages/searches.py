@@ -1,0 +1,147 @@
+"""A search: how far it is, what keeps it, and a row for each of its runs, the best first."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from repro.scheduler.lists import listing, pages
+from repro.scheduler.lists.listing import Only
+from repro.scheduler.queue import lookup, searches
+from repro.scheduler.runs import State
+from repro.scheduler.search import search_config
+from repro.scheduler.search.search_config import STAGE
+from repro.scheduler.server.connection import server_time
+from repro.stages.errors import ReproError
+from repro.stages.plain import is_finite
+
+if TYPE_CHECKING:
+    from repro.scheduler.queue.searches import Standing
+    from repro.scheduler.runs import RunDocument
+    from repro.scheduler.server.connection import Queue
+
+MOST = 100  # searches in a list
+MOST_AXES = 7  # of parallel coordinates, besides the figure
+FIELDS = ("stage", "state", "config", "trials", "held", "waiting_for", "same_as", "submitted_at", "finished_at")
+
+
+def view(db: "Queue", name: str) -> dict[str, Any]:
+    """`name`, `state`, `why` (how far it is), `config`, `metric`, `minimize`, `source`, `keys` (what is searched),
+    `best`, `figure`, `trials` (counts), `error`, `importance` (of each key its share), and `runs`: of each `name`,
+    `trial` (0 is the source), `rung`, `state`, `figure`, `values`, `error`.
+
+    Raises:
+        ReproError: there is no such search.
+    """
+    run = of_name(db, name)
+    search = search_config.parse(run["config"], name)
+    stands = searches.standing(db, run)
+    keys = list(search.choices)
+    return summary(run) | {
+        "now": server_time(db),
+        "run": {key: run.get(key) for key in ("_id", "state", "held")},
+        "why": listing.why_waiting(db, [run]).get(name),
+        "config": run["config"],
+        "minimize": search.minimize,
+        "keys": keys,
+        "error": run.get("error"),
+        "runs": [row(one, stands, keys) for one in searches.ranking(stands)] if stands else [],
+        "importance": searches.importance(stands) if stands else {},
+    }
+
+
+def drawn(db: "Queue", name: str) -> dict[str, Any]:
+    """The view, and what a page draws of it: `history` and a `slice` a key as points, `lines` on parallel `axes`."""
+    shown = view(db, name)
+    told, keys = history(shown), shown["keys"]
+    spans = search_config.parse(shown["config"], name).choices
+    return shown | {
+        "has_rungs": any(run["rung"] for run in shown["runs"]),
+        "history": [one | {"x": one["trial"], "y": one["figure"]} for one in told],
+        "slices": [{"key": key, "log": getattr(spans[key], "log", False), "points": _slice(key, told)} for key in keys],
+        "axes": [*keys[:MOST_AXES], shown["metric"]],
+        "lines": [{"name": one["name"], "values": [*_first(one, keys), one["figure"]]} for one in told],
+    }
+
+
+def _slice(key: str, told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{"name": one["name"], "x": one["values"].get(key), "y": one["figure"]} for one in told]
+
+
+def _first(one: Mapping[str, Any], keys: Sequence[str]) -> list[Any]:
+    return [one["values"].get(key) for key in keys[:MOST_AXES]]
+
+
+def progress(db: "Queue", name: str) -> dict[str, Any]:
+    """Its one line alone, with `why`; cheap."""
+    run = of_name(db, name)
+    return summary(run) | {"why": listing.why_waiting(db, [run]).get(name)}
+
+
+def differences(db: "Queue", name: str) -> list[str]:
+    """The runs of a search that would be proposed otherwise today.
+
+    Raises:
+        ReproError: there is no such search, or its source is not done.
+    """
+    stands = searches.standing(db, of_name(db, name))
+    if stands is None:
+        raise ReproError(f"{name}: its source is not done, so it has no runs yet")
+    return searches.differences(stands)
+
+
+def history(view: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The whole runs that have a figure in the order of their trials, each with the `best` figure up to there."""
+    whole = [run for run in view["runs"] if run["rung"] is None and is_finite(run["figure"])]
+    best, told = None, list[dict[str, Any]]()
+    for run in sorted(whole, key=lambda run: run["trial"]):
+        better = min if view["minimize"] else max
+        best = run["figure"] if best is None else better(best, run["figure"])
+        told.append({**run, "best": best})
+    return told
+
+
+def of_name(db: "Queue", name: str) -> "RunDocument":
+    """
+    Raises:
+        ReproError: there is no such search.
+    """
+    run = lookup.run(db, name)
+    if run["stage"] != STAGE:
+        raise ReproError(f"{name} is no search, but a run of stage {run['stage']}; repro show {name}")
+    return run
+
+
+def summary(run: "RunDocument") -> dict[str, Any]:
+    """A search in one line."""
+    told = run.get("trials", {})
+    return {
+        "name": run["_id"],
+        "state": run["state"],
+        "source": run["config"].get("source"),
+        "metric": run["config"].get("metric"),
+        "best": told.get("best"),
+        "figure": told.get("figure"),
+        "trials": told,
+    }
+
+
+def under_way(db: "Queue") -> list[dict[str, Any]]:
+    """The searches that have not ended, each in one line, with `why`."""
+    found = pages.page(db, Only([State.WAITING], [STAGE]), limit=MOST, fields=FIELDS).rows
+    reasons = listing.why_waiting(db, found)
+    return [summary(run) | {"why": reasons.get(run["_id"])} for run in found]
+
+
+def row(run: "RunDocument", stands: "Standing", keys: list[str]) -> dict[str, Any]:
+    """A run of a search, or its source."""
+    used = {key: told["value"] for key, told in run.get("params", {}).items()}
+    values = {key: run["config"].get(key, used.get(key)) for key in keys}
+    figure = run.get("metrics", {}).get(stands.search.metric) if run["state"] == State.DONE else None
+    return {
+        "name": run["_id"],
+        "trial": run.get("trial", 0) if run is not stands.source else 0,
+        "rung": run.get("rung") if run is not stands.source else None,
+        "state": run["state"],
+        "figure": figure,
+        "values": values,
+        "error": run.get("error"),
+    }
