@@ -161,7 +161,6 @@ CONTENDERS: dict[str, Contender] = {
     "ours, one after the other": ours(1),
     "ours, lag 8": ours(8),
     "ours, lag 16": ours(16),
-    "ours, lag 24": ours(24),
     "ours, in batches of 8": in_batches,
     "Optuna 5 TPE, one after the other": optunas(1),
     "Optuna 5 TPE, 8 in flight": optunas(8),

@@ -217,6 +217,8 @@ def test_patience():
     found = replayed(search, {4: 0.6, 9: 0.7})
     assert (found.reason, len(found.jobs), found.winner.trial) == ("patience", 14, 9)
     assert len(replayed(search, {4: math.inf}).jobs) == 5
+    found = replayed(search_of(trials=50, lag=1, patience=2, rungs=[2]), {})
+    assert (found.reason, sum(job.rung is None for job in found.jobs)) == ("patience", 2)
 
 
 def test_budget():
