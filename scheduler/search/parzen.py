@@ -1,5 +1,7 @@
 """Parzen estimators: how densely points lie, as a mixture of product kernels and an even prior.
 
+Densities are those of the space with all ways from 0 to 1, so an even one is 1 everywhere.
+
 After Bergstra et al. 2011 (Algorithms for Hyper-Parameter Optimization) and Watanabe 2023 (Tree-Structured Parzen
 Estimator: Understanding Its Algorithm Components). One thing is our own: the kernel of an ordered axis is no Gauss
 curve but the cubic B-spline, the density of the sum of four even numbers. It is as good as equal to a Gauss curve, and
@@ -25,7 +27,6 @@ WIDTH = 0.07  # where there are few values, for one point
 GAP = 0.7  # of the gap to the farther one of both neighbours, where there are many
 NARROWEST = 100  # no kernel is narrower than so many parts of the way, nor than the number of points says (magic clip)
 OTHERS = 0.15  # weight of the other choices of an axis without order, against the point's own: it falls with each point
-PRIOR = 1.0  # weight of the even prior; a point has 1
 
 
 class Parzen:
@@ -43,12 +44,12 @@ class Parzen:
         products = [1.0] * len(self._points)
         for mixture, place in zip(self._mixtures, point, strict=True):
             products = [product * one for product, one in zip(products, mixture.densities(place), strict=True)]
-        return (PRIOR + fsum(products)) / (PRIOR + len(products))
+        return (1 + fsum(products)) / (1 + len(products))
 
     def draw(self, source: Draws) -> Point:
         """A point drawn from the mixture, as rounded as its values are."""
-        number = int(source.unit() * (PRIOR + len(self._points)) - PRIOR + 1) - 1
-        if number < 0:
+        number = source.below(len(self._points) + 1) - 1
+        if number < 0:  # the prior, which counts as one more point
             return self._space.rounded([source.unit() for _ in self._mixtures])
         return self._space.rounded([mixture.draw(number, source) for mixture in self._mixtures])
 
