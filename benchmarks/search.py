@@ -334,6 +334,25 @@ def in_batches_of(size: int) -> Callable[[int, set[int]], bool]:
     return lambda number, ended: all(done in ended for done in range(number // size * size))
 
 
+def busy_with_rungs(lag: int, seed: int) -> float:
+    """The share of the time that eight workers compute in a search with rungs, as the engine itself has it."""
+    search = Search("base", "regret", {"x": Span(0.0, 1.0)}, True, 200, lag, "random", rungs=[2, 6], seed=seed)
+    fate, base = random.Random(f"rungs {seed}"), {"epochs": 20}
+    results, known, under_way = {engine.SOURCE: 1.0}, dict[int, Any](), list[tuple[float, Any]]()
+    now = computed = 0.0
+    while not (replay := engine.replay(search, base, results, known)).over:
+        known |= {job.trial: job.values for job in replay.jobs}
+        taken = {key for _, key in under_way}
+        for job in [job for job in replay.waits if job.key not in taken][: 8 - len(under_way)]:
+            epochs = {2: 2, 6: 4, None: 14}[job.rung]  # it goes on from the rung below
+            duration = epochs * fate.lognormvariate(0, SIGMA)
+            computed += duration
+            heapq.heappush(under_way, (now + duration, job.key))
+        now, key = heapq.heappop(under_way)
+        results[key] = random.Random(f"{seed} {key[0]}").random()
+    return computed / (8 * now)
+
+
 def show_utilisation(seeds: int) -> None:
     print("\n| eight workers, 200 jobs | busy |\n| --- | --- |")
     ways = {f"lag {lag}": with_lag(lag) for lag in (8, 16, 24)}
@@ -341,6 +360,9 @@ def show_utilisation(seeds: int) -> None:
     for name, may_begin in ways.items():
         busy = statistics.fmean(utilisation(8, 200, may_begin, seed) for seed in range(seeds))
         print(f"| {name} | {busy:.2f} |")
+    for lag in (8, 16, 24):
+        busy = statistics.fmean(busy_with_rungs(lag, seed) for seed in range(seeds))
+        print(f"| 200 trials on rungs of 2, 6 and 20 epochs, lag {lag} | {busy:.2f} |")
 
 
 def our_search(table: Problem, workers: int, seed: int) -> str:

@@ -189,9 +189,10 @@ class _Clock:
         self._ended[level][job.trial] = result
         insort(self._order[level], self._place(job.trial, result))
         if job.rung is None:
-            self._end_whole(job, *self._order[level][0])
+            self._end_whole(job)
 
-    def _end_whole(self, job: Job, has_failed: bool, _: float, best: int) -> None:
+    def _end_whole(self, job: Job) -> None:
+        has_failed, _, best = self._order[-1][0]
         if best == job.trial and not has_failed:
             self._best, self._without_better = job, 0
         elif job.trial > 0:
