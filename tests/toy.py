@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 ENVIRONMENT = ("ASKED_*",)
+PREFIX = "until"  # of `climbs`
 
 
 def noop(run):
@@ -160,6 +161,30 @@ def never_steps(run):
     time.sleep(600)
 
 
+def climbs(run):
+    """A figure that comes nearer to what its parameters allow, an epoch at a time, and goes on from a checkpoint."""
+    import torch
+
+    lr, size, kind = run.params.get("lr", 0.1), run.params.get("size", 3), run.params.get("kind", "a")
+    epochs, until, pause = run.params.get("epochs", 4), run.params.get("until", None), run.params.get("pause", 0.0)
+    goal = 1 / (1 + abs(lr - 0.03) * 10 + abs(size - 6)) - 0.1 * (kind == "b")
+    kept = run.resume()
+    begin, weights = (kept.step, kept.tensors["weights"]) if kept else (0, torch.zeros(8, dtype=torch.float64))
+    history = kept.facts["history"] if kept else []
+    for step in range(begin + 1, (until or epochs) + 1):
+        torch.manual_seed(step)
+        weights = weights + torch.rand(8, dtype=torch.float64) * lr
+        history.append(goal * (1 - 0.5**step))
+        run.progress(step, until or epochs, score=history[-1])
+        time.sleep(pause)
+        run.checkpoint(step, {"weights": weights}, {"history": history}, last=step == until)
+    with run.open("weights.bin", "xb") as file:
+        file.write(weights.numpy().tobytes())
+    with run.open("history.json") as file:
+        json.dump(history, file)
+    return {"score": history[-1]}
+
+
 def environment(run):
     with run.open("environment.json") as file:
         json.dump(dict(os.environ), file)
@@ -181,7 +206,7 @@ STAGES = (
         meets_no_memory,
         fills_the_disk,
     ),
-    *(opens_what_is_not_there, dies, leaves, sleeps, paces, never_steps, environment),
+    *(opens_what_is_not_there, dies, leaves, sleeps, paces, never_steps, environment, climbs),
 )
 
 

@@ -1,5 +1,6 @@
 """`repro status`: the queue at a glance."""
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from repro.scheduler.server.connection import Queue
 
 REFRESH = 1.0  # seconds
+MANY = 5  # times as many rows are read as are shown: a search with all of its runs takes the room of a few
 
 
 @click.command(epilog="Example: repro status 'model*' --state failed --state running -n 50 --watch")
@@ -85,7 +87,11 @@ def status(
     limit = max(limit, len(named))
 
     def read() -> "Sequence[RunDocument]":
-        return pages.page(db, only, sort, limit=limit).rows if where or sort else listing.newest(db, only, limit)
+        if where or sort:
+            return pages.page(db, only, sort, limit=limit).rows
+        if any(vars(only).values()):
+            return listing.newest(db, only, limit)
+        return listing.grouped(db, listing.newest(db, only, limit * MANY), limit)
 
     if watch:
         _watch(db, read, keys)
@@ -118,7 +124,6 @@ def _once(db: "Queue", listed: "Sequence[RunDocument]", keys: "Sequence[str]", a
 
 def _watch(db: "Queue", read: "Callable[[], Sequence[RunDocument]]", keys: "Sequence[str]") -> None:
     """Drawn over itself line by line: nothing is cleared in between, so nothing flickers."""
-    import sys
     import time
 
     from rich.live import Live
@@ -167,4 +172,4 @@ def _rows(
 
     busy = any("cards" in run for run in listed)
     alive = {worker["_id"]: worker for worker in workers.live(db)} if busy else {}
-    return status_table.rows(listed, alive, reasons, now, keys)
+    return status_table.rows(listed, alive, reasons, now, keys, indented=sys.stdout.isatty())

@@ -89,12 +89,16 @@ def differences(db: "Queue", name: str) -> list[str]:
 
 
 def history(view: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The whole runs that have a figure in the order of their trials, each with the `best` figure up to there."""
-    whole = [run for run in view["runs"] if run["rung"] is None and is_finite(run["figure"])]
+    """Of each trial its longest run that has a figure, in their order, with the `best` figure of whole ones so far."""
+    longest: dict[int, dict[str, Any]] = {}
+    for run in view["runs"]:  # the longest come first
+        if is_finite(run["figure"]):
+            longest.setdefault(run["trial"], run)
     best, told = None, list[dict[str, Any]]()
-    for run in sorted(whole, key=lambda run: run["trial"]):
+    for run in sorted(longest.values(), key=lambda run: run["trial"]):
         better = min if view["minimize"] else max
-        best = run["figure"] if best is None else better(best, run["figure"])
+        if run["rung"] is None:
+            best = run["figure"] if best is None else better(best, run["figure"])
         told.append({**run, "best": best})
     return told
 

@@ -27,7 +27,8 @@ def draw(figure: "Figure", view: Mapping[str, Any], history: Sequence[Mapping[st
         _slice(figure.add_subplot(_down(view), ACROSS, next(places)), key, history)
     if view["importance"]:
         _importance(figure.add_subplot(_down(view), ACROSS, next(places)), view["importance"])
-    figure.suptitle(f"{view['name']}: {len(history)} whole runs", fontsize=11)
+    pale = ", pale: ended on a rung" if any(run["rung"] is not None for run in history) else ""
+    figure.suptitle(f"{view['name']}: {len(history)} trials, the source among them{pale}; bright: later", fontsize=11)
 
 
 def _down(view: Mapping[str, Any]) -> int:
@@ -35,9 +36,12 @@ def _down(view: Mapping[str, Any]) -> int:
 
 
 def _history(axes: "Axes", view: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> None:
-    trials = [run["trial"] for run in history]
-    axes.plot(trials, [run["figure"] for run in history], "o", color=POINT, markersize=4)
-    axes.step(trials, [run["best"] for run in history], where="post", color=BEST)
+    for is_whole in (False, True):
+        some = [run for run in history if (run["rung"] is None) == is_whole]
+        at = [run["trial"] for run in some]
+        axes.plot(at, [run["figure"] for run in some], "o", color=POINT, markersize=4, alpha=1.0 if is_whole else 0.35)
+    known = [run for run in history if run["best"] is not None]
+    axes.step([run["trial"] for run in known], [run["best"] for run in known], where="post", color=BEST)
     axes.set(xlabel="trial", ylabel=view["metric"])
     axes.grid(alpha=0.3)
 
@@ -48,14 +52,16 @@ def _slice(axes: "Axes", key: str, history: Sequence[Mapping[str, Any]]) -> None
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         if values and min(values) > 0 and max(values) > ORDERS * min(values):
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter("")
         at = values
     else:
         names = sorted(spell(value) for value in values)
         names = list(dict.fromkeys(names))
         at = [names.index(spell(value)) for value in values]
         axes.set_xticks(range(len(names)), names)
-    points = axes.scatter(at, [run["figure"] for run in known], c=[run["trial"] for run in known], s=16, cmap="viridis")
-    points.set_label("bright: later trials")
+    axes.scatter(at, [run["figure"] for run in known], c=[run["trial"] for run in known], s=16, cmap="viridis")
+    axes.locator_params(axis="x", nbins=5) if axes.get_xscale() == "linear" and at is values else None
     axes.set(xlabel=key)
     axes.grid(alpha=0.3)
 

@@ -40,9 +40,14 @@ def rows(
     reasons: Mapping[str, str],
     now: "datetime",
     keys: Sequence[str] = (),
+    indented: bool = False,
 ) -> list[list[str]]:
-    """A row a run; `workers`: by name; `reasons`: why a run waits, by its name; `keys`: see `columns`."""
+    """A row a run; `workers`: by name; `reasons`: why a run waits, by its name; `keys`: see `columns`; `indented`: the
+    names of runs that stand below their search."""
     made = [_row(run, workers, reasons, now) for run in runs]
+    heads = {run["_id"] for run in runs} if indented else set()
+    for run, row in zip(runs, made, strict=True):
+        row[0] = f"  {row[0]}" if run.get("search") in heads else row[0]
     return [[*row[:-1], *(_value(run, key) for key in keys), row[-1]] for run, row in zip(runs, made, strict=True)]
 
 
@@ -116,4 +121,6 @@ def _result(run: "RunDocument") -> str:
     if error := run.get("error"):
         return clean(" ".join(f"{error['type']}: {error['message']}".splitlines()[:1]), 100)
     shown = figures(dict(list((run.get("metrics") or {}).items())[:3]))
+    if "trials" in run:
+        return f"best {run['same_as']}  {shown}" if "same_as" in run else ""
     return f"never read: {', '.join(run['unread'])}  {shown}".rstrip() if run.get("unread") else shown

@@ -14,6 +14,8 @@ from repro.stages.errors import ConfigError
 
 STATES = [state.value for state in State]
 MANY = 100_000  # runs from which the done ones are not counted one by one
+HIDDEN = {"outputs": 0, "params": 0, "environment": 0, "history": 0, "config": 0}
+MOST_BELOW = 5  # runs of a search that are shown below it
 FAILURES = 5  # rows of a listing that are kept for the newest failures
 
 
@@ -72,18 +74,32 @@ def newest(db: Queue, only: Only | None = None, limit: int = 20) -> list[RunDocu
     newest failures, which a long queue must not hide.
     """
     only = only or Only()
-    hidden = {"outputs": 0, "params": 0, "environment": 0, "history": 0, "config": 0}
     by_state: dict[str, list[RunDocument]] = {}
     for state in only.states or STATES:
         order = "finished_at" if state in FINAL else "submitted_at"
         guard = {"state": state} | only.guard()
-        by_state[state] = list(collection(db).find(guard, hidden).sort(order, -1).limit(limit))
+        by_state[state] = list(collection(db).find(guard, HIDDEN).sort(order, -1).limit(limit))
     room = limit - min(FAILURES, len(by_state.get(State.FAILED, ())))
     live = [run for state in (State.RUNNING, State.PENDING, State.WAITING) for run in by_state.get(state, ())][:room]
     ended = [
         run for state in (State.FAILED, State.CANCELLED, State.DONE, State.VERIFIED) for run in by_state.get(state, ())
     ]
     return (live + ended)[:limit]
+
+
+def grouped(db: Queue, listed: Sequence[RunDocument], limit: int) -> list[RunDocument]:
+    """The same rows with the runs of a search directly below it, a few of them, where the first of all these stood."""
+    below: dict[str, list[RunDocument]] = {}
+    for run in listed:
+        if "search" in run:
+            below.setdefault(run["search"], []).append(run)
+    searches = {run["_id"]: run for run in collection(db).find({"_id": {"$in": list(below)}}, HIDDEN)} if below else {}
+    rows: dict[str, list[RunDocument]] = {}
+    for run in listed:
+        head = run["search"] if run.get("search") in searches else run["_id"]
+        if head not in rows:
+            rows[head] = [searches[head], *below[head][:MOST_BELOW]] if head in searches else [run]
+    return [run for group in rows.values() for run in group][:limit]
 
 
 def why_waiting(db: Queue, runs: Iterable[RunDocument]) -> dict[str, str]:

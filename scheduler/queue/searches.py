@@ -19,6 +19,7 @@ from repro.scheduler.search import base_check, engine, search_config, trials
 from repro.scheduler.search.engine import Replay
 from repro.scheduler.search.importance import importance as measured
 from repro.scheduler.search.search_config import STAGE, Search
+from repro.scheduler.search.space import Point
 from repro.scheduler.search.trials import Job, Key
 from repro.scheduler.server.connection import Document, Queue
 from repro.stages import config as configs
@@ -352,13 +353,14 @@ def differences(stands: Standing) -> list[str]:
 
 
 def importance(stands: Standing) -> dict[str, float]:
-    """Parameter -> its share in what makes the best whole runs the best (`scheduler.search.importance`)."""
-    space, points = stands.search.space, []
+    """Parameter -> its share in what makes the best trials the best (`scheduler.search.importance`)."""
+    space, points = stands.search.space, dict[int, Point | None]()
     for run in ranking(stands):
-        if (run is stands.source or run["rung"] is None) and run["state"] == State.DONE:
-            values = stands.base if run is stands.source else run["config"]
-            points.append(space.point({key: value for key, value in values.items() if key in stands.search.choices}))
-    return measured(space, [point for point in points if point is not None])
+        if run["state"] == State.DONE:
+            trial, values = (0, stands.base) if run is stands.source else (run["trial"], run["config"])
+            known = {key: value for key, value in values.items() if key in stands.search.choices}
+            points.setdefault(trial, space.point(known))
+    return measured(space, [point for point in points.values() if point is not None])
 
 
 def ranking(stands: Standing) -> list[RunDocument]:
