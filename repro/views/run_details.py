@@ -48,8 +48,9 @@ def _facts(run: Run) -> list[str]:
     facts: dict[str, Any] = {
         "location": place(run.get("location") or ""),
         "equal to": run.get("same_as", ""),
+        "search": f"{run['search']}, trial {run['trial']}" if "search" in run else "",
         "sources": ", ".join(run["sources"]),
-        "waits for": ", ".join(run.get("waiting_for", [])),
+        "waits for": ", ".join(name for name in run.get("waiting_for", []) if name != run["_id"]),
         "script": "as it is: killed, it begins from the beginning" if run["stage"].startswith("script:") else "",
         "needs": demands.shown(run.get("needs", "")),
         "held": "yes, see repro unhold" if run.get("held") is True else "",
