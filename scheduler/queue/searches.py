@@ -149,12 +149,12 @@ def advance(db: Queue, name: str) -> None:
             _check_others(stands)
             replayed = stands.replay()
             fresh = [job for job in replayed.jobs if stands.name_of(job) not in stands.ours]
-            if not fresh:
-                _note(db, stands, replayed)
-                if replayed.over:
-                    _end(db, stands, replayed)
-                return
-            _insert(db, stands, fresh)
+            if fresh and _insert(db, stands, fresh):
+                continue
+            _note(db, stands, replayed)
+            if replayed.over:
+                _end(db, stands, replayed)
+            return
         except Unfit as unfit:
             runs.give_up(db, name, {"type": "SearchError", "message": str(unfit)})
             return
@@ -169,7 +169,8 @@ def _check_others(stands: Standing) -> None:
     Raises:
         Proposed: it does not.
     """
-    others = [run for run in stands.ours.values() if run.get("proposed_by", version()) != version()]
+    ours = version()
+    others = [run for run in stands.ours.values() if run.get("proposed_by", ours) != ours]
     if not others:
         return
     last = max(others, key=lambda run: run["trial"])
@@ -192,8 +193,9 @@ def _told(there: RunDocument) -> str:
     )
 
 
-def _insert(db: Queue, stands: Standing, jobs: Sequence[Job]) -> None:
-    """Whoever else inserts them at the same moment inserts the same.
+def _insert(db: Queue, stands: Standing, jobs: Sequence[Job]) -> bool:
+    """Whoever else inserts them at the same moment inserts the same. Returns whether it is worth another look: some
+    were done at once, or there already.
 
     Raises:
         Unfit: a name is taken by a run that is none of the search's.
@@ -206,6 +208,7 @@ def _insert(db: Queue, stands: Standing, jobs: Sequence[Job]) -> None:
     for run in documents:
         if run["_id"] in taken:
             _settle_taken(db, stands, run)
+    return bool(taken or adopted)
 
 
 def _settle_taken(db: Queue, stands: Standing, run: RunDocument) -> None:
