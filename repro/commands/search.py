@@ -77,7 +77,7 @@ def _follow(db: "Queue", name: str, quiet: bool) -> None:
     from repro.pages import searches as page
 
     told = ""
-    while (view := page.progress(db, name))["state"] == "waiting":
+    while (view := page.progress(db, name))["state"] == "waiting" and not view["blocked"]:
         if not quiet and view["why"] != told:
             told = view["why"]
             click.echo(f"{name}: {told}", err=True)

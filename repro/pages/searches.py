@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from repro.scheduler.lists import listing, pages
 from repro.scheduler.lists.listing import Only
-from repro.scheduler.queue import lookup, searches
+from repro.scheduler.queue import lineage, lookup, searches
 from repro.scheduler.runs import State
 from repro.scheduler.search import search_config
 from repro.scheduler.search.search_config import STAGE
@@ -71,9 +71,10 @@ def _first(one: Mapping[str, Any], keys: Sequence[str]) -> list[Any]:
 
 
 def progress(db: "Queue", name: str) -> dict[str, Any]:
-    """Its one line alone, with `why`; cheap."""
+    """Its one line alone, with `why`, and whether it is `blocked`: its source has failed, or was cancelled; cheap."""
     run = of_name(db, name)
-    return summary(run) | {"why": listing.why_waiting(db, [run]).get(name)}
+    blocked = run["state"] == State.WAITING and bool(lineage.blocked(db, [name]))
+    return summary(run) | {"why": listing.why_waiting(db, [run]).get(name), "blocked": blocked}
 
 
 def differences(db: "Queue", name: str) -> list[str]:

@@ -80,6 +80,13 @@ def test_it_follows_a_search_to_its_end_and_fails_with_it(repro, work, database,
     )
 
 
+def test_a_search_whose_source_fails_is_not_waited_for(repro, work, database, folder):
+    repro("submit", "configs/peak.json")
+    database.runs.update_one({"_id": "climb"}, {"$set": {"state": "failed", "error": {"type": "E", "message": "m"}}})
+    told = repro("search", "peak", timeout=60)
+    assert (told.returncode, told.stderr) == (1, "peak: climb is failed\n")
+
+
 def test_what_is_no_search_is_one_clear_line(repro, work, folder):
     refused = repro("search", "configs/climb.json")
     assert (refused.returncode, refused.stderr) == (
