@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from repro.scheduler.lists import listing, pages
 from repro.scheduler.lists.listing import Only
-from repro.scheduler.queue import lineage, lookup, searches
+from repro.scheduler.queue import lineage, lookup, search_standing
 from repro.scheduler.runs import State
 from repro.scheduler.search import search_config
 from repro.scheduler.search.search_config import STAGE
@@ -14,7 +14,7 @@ from repro.stages.errors import ReproError
 from repro.stages.plain import is_finite
 
 if TYPE_CHECKING:
-    from repro.scheduler.queue.searches import Standing
+    from repro.scheduler.queue.search_standing import Standing
     from repro.scheduler.runs import RunDocument
     from repro.scheduler.server.connection import Queue
 
@@ -33,7 +33,7 @@ def view(db: "Queue", name: str) -> dict[str, Any]:
     """
     run = of_name(db, name)
     search = search_config.parse(run["config"], name)
-    stands = searches.standing(db, run)
+    stands = search_standing.standing(db, run)
     keys = list(search.choices)
     return summary(run) | {
         "now": server_time(db),
@@ -43,8 +43,8 @@ def view(db: "Queue", name: str) -> dict[str, Any]:
         "minimize": search.minimize,
         "keys": keys,
         "error": run.get("error"),
-        "runs": [row(one, stands, keys) for one in searches.ranking(stands)] if stands else [],
-        "importance": searches.importance(stands) if stands else {},
+        "runs": [row(one, stands, keys) for one in search_standing.ranking(stands)] if stands else [],
+        "importance": search_standing.importance(stands) if stands else {},
     }
 
 
@@ -83,10 +83,10 @@ def differences(db: "Queue", name: str) -> list[str]:
     Raises:
         ReproError: there is no such search, or its source is not done.
     """
-    stands = searches.standing(db, of_name(db, name))
+    stands = search_standing.standing(db, of_name(db, name))
     if stands is None:
         raise ReproError(f"{name}: its source is not done, so it has no runs yet")
-    return searches.differences(stands)
+    return search_standing.differences(stands)
 
 
 def history(view: Mapping[str, Any]) -> list[dict[str, Any]]:

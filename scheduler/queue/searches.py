@@ -3,32 +3,22 @@ inserts what the engine asks for. What that is follows from the documents alone,
 when, or how many at once: the first insert of a name stands, and the others find there what they would have inserted.
 """
 
-import difflib
-import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from repro.scheduler import runs
-from repro.scheduler.configs.variations import Span
 from repro.scheduler.queue import lookup
+from repro.scheduler.queue.search_standing import Standing, Unfit, is_at_fault, standing
 from repro.scheduler.runs import FINAL, RunDocument, State, Trials
 from repro.scheduler.runs.run_document import collection
-from repro.scheduler.search import base_check, engine, search_config, trials
+from repro.scheduler.search import engine, trials
 from repro.scheduler.search.engine import Replay
-from repro.scheduler.search.importance import importance as measured
-from repro.scheduler.search.search_config import STAGE, Search
-from repro.scheduler.search.space import Point
-from repro.scheduler.search.trials import Job, Key
+from repro.scheduler.search.search_config import STAGE
+from repro.scheduler.search.trials import Job
 from repro.scheduler.server.connection import Document, Queue
 from repro.stages import config as configs
-from repro.stages.config import Config, Value
-from repro.stages.errors import ConfigError
-from repro.stages.plain import is_finite
-from repro.stages.source import provenance, registry
+from repro.stages.source import provenance
 
-AT_FAULT = "StageError"  # the type of error of a run whose config is at fault: its result is the worst
 OF_SUBMIT = (
     "priority",
     "tags",
@@ -40,103 +30,10 @@ OF_SUBMIT = (
     "code",
     "submitted_by",
 )
-OF_TRIALS = dict.fromkeys(
-    ("state", "metrics", "error", "config", "trial", "rung", "fingerprint", "proposed_by", "search"), 1
-)
-
-
-class Unfit(Exception):
-    """The search can't go on; the message says why."""
 
 
 class Proposed(Exception):
     """Another version of this program has proposed otherwise; the message says which."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A search as its documents have it.
-
-    Attributes:
-        ours: name -> document of each of its runs.
-        base: the source's values of what is searched.
-    """
-
-    run: RunDocument
-    search: Search
-    source: RunDocument
-    ours: Mapping[str, RunDocument]
-    base: Config
-
-    @property
-    def name(self) -> str:
-        return self.run["_id"]
-
-    @property
-    def known(self) -> dict[int, Config]:
-        """Trial -> the values that were proposed for it."""
-        return {
-            run["trial"]: {key: value for key, value in run["config"].items() if key in self.search.choices}
-            for run in self.ours.values()
-        }
-
-    @property
-    def results(self) -> dict[Key, float]:
-        """What the engine knows of each run that has ended.
-
-        Raises:
-            Unfit: one that is done has no such figure.
-        """
-        found: dict[Key, float] = {(0, None): figure_of(self.source, self.search.metric)}
-        for run in self.ours.values():
-            if run["state"] == State.DONE:
-                found[run["trial"], run["rung"]] = figure_of(run, self.search.metric)
-            elif is_at_fault(run, self.search):
-                found[run["trial"], run["rung"]] = engine.WORST
-        return found
-
-    def replay(self, afresh: bool = False) -> Replay:
-        """Where the search stands; `afresh`: with everything proposed anew."""
-        return engine.replay(self.search, self.base, self.results, {} if afresh else self.known)
-
-    def name_of(self, job: Job) -> str:
-        return trials.name_of(job, self.search, self.name)
-
-
-def standing(db: Queue, run: RunDocument) -> Standing | None:
-    """None as long as its source is not done."""
-    search = search_config.parse(run["config"], run["_id"])
-    source = collection(db).find_one({"_id": search.source})
-    if source is None or source["state"] != State.DONE:
-        return None
-    ours = {one["_id"]: one for one in collection(db).find({"search": run["_id"]}, OF_TRIALS)}
-    # What the source has used, not what today's code would: every worker is to propose the same.
-    used = {key: told["value"] for key, told in source.get("params", {}).items()}
-    return Standing(run, search, source, ours, base_check.base_values(search, source["config"], used))
-
-
-def figure_of(run: RunDocument, metric: str) -> float:
-    """
-    Raises:
-        Unfit: there is none; the nearest name is offered.
-    """
-    metrics = run.get("metrics", {})
-    value = metrics.get(metric)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if metric in metrics:
-        raise Unfit(f'"metric": {metric} of {run["_id"]} is no number: {json.dumps(value)}')
-    near = difflib.get_close_matches(metric, metrics, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(metrics)) or 'none'}"
-    raise Unfit(f'"metric": {run["_id"]} has no figure {metric}; {hint}')
-
-
-def is_at_fault(run: RunDocument, search: Search) -> bool:
-    """Whether an ended run tells that its config is bad; what else ends a run, such as a lost worker, tells nothing."""
-    if run["state"] not in (State.FAILED, State.CANCELLED):
-        return False
-    of_config = run["state"] == State.FAILED and run["error"].get("type") == AT_FAULT
-    return of_config or search.failures == "all"
 
 
 def advance(db: Queue, name: str) -> None:
@@ -302,78 +199,3 @@ def due(db: Queue) -> list[str]:
 
 def _differs(told: Trials, ended: Mapping[str, int]) -> bool:
     return any(told.get(state.value, 0) != ended.get(state.value, 0) for state in (*FINAL[:3],))
-
-
-def check(config: Config, base: Config, where: str, name: str) -> None:
-    """See that a search fits the config of its source, and that today's code of its stage takes all that it may try.
-
-    Raises:
-        ConfigError: it does not; the message names the key.
-    """
-    search, stage = search_config.parse(config, where), str(base.get("stage"))
-    if stage == STAGE:
-        raise ConfigError(
-            f'{where}: "source": {search.source} is a search itself; name the run that is to be improved on'
-        )
-    defaults = {key: _plain(default) for key, default in registry.keys(stage, where).items()}
-    base_check.check_against(search, base, defaults, where)
-    if search.rungs and registry.prefix_key(stage) != search.rung:
-        raise ConfigError(
-            f'{where}: "rungs": stage "{stage}" does not say that "{search.rung}" only ends it earlier; if it does, '
-            f'write PREFIX = "{search.rung}" at the top of its module'
-        )
-    for key, choice in search.choices.items():
-        for value in (choice.low, choice.high) if isinstance(choice, Span) else choice:
-            registry.check(base | {key: value}, f'{where}: "{search_config.SPACE}{key}"', tuple(base))
-    trials.longest_name(search, name)
-
-
-def check_figure(config: Config, source: RunDocument, where: str) -> None:
-    """See that a source that is done has the figure that is to be improved.
-
-    Raises:
-        ConfigError: it has not.
-    """
-    try:
-        value = figure_of(source, str(config["metric"]))
-    except Unfit as unfit:
-        raise ConfigError(f"{where}: {unfit}") from None
-    if not math.isfinite(value):
-        raise ConfigError(
-            f'{where}: "metric": {config["metric"]} of {source["_id"]} is {value}; nothing improves on that'
-        )
-
-
-def _plain(default: object) -> Value:
-    """A default as a config could say it; None for one that the source does not show."""
-    return default if isinstance(default, bool | int | float | str | list) else None
-
-
-def differences(stands: Standing) -> list[str]:
-    """An audit: the names of the runs whose values would be proposed otherwise today, from the same results."""
-    found = engine.differences(stands.search, stands.base, stands.results, stands.known)
-    return sorted(name for name, run in stands.ours.items() if run["trial"] in found)
-
-
-def importance(stands: Standing) -> dict[str, float]:
-    """Parameter -> its share in what makes the best trials the best (`scheduler.search.importance`)."""
-    space, points = stands.search.space, dict[int, Point | None]()
-    for run in ranking(stands):
-        if run["state"] == State.DONE:
-            trial, values = (0, stands.base) if run is stands.source else (run["trial"], run["config"])
-            known = {key: value for key, value in values.items() if key in stands.search.choices}
-            points.setdefault(trial, space.point(known))
-    return measured(space, [point for point in points.values() if point is not None])
-
-
-def ranking(stands: Standing) -> list[RunDocument]:
-    """The search's runs and its source, the best whole run first, those without a result last."""
-    sign = 1 if stands.search.minimize else -1
-
-    def key(run: RunDocument) -> tuple[Any, ...]:
-        value = run.get("metrics", {}).get(stands.search.metric)
-        is_known = run["state"] == State.DONE and is_finite(value)
-        trial, rung = (0, None) if run is stands.source else (run["trial"], run["rung"])
-        return not is_known, -(rung or math.inf), sign * float(value) if is_known else 0.0, trial  # type: ignore[arg-type]
-
-    return sorted([stands.source, *stands.ours.values()], key=key)

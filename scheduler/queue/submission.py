@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from repro.scheduler import runs
-from repro.scheduler.queue import lookup, searches
+from repro.scheduler.queue import lookup, search_checks, searches
 from repro.scheduler.runs import RunDocument, demands
 from repro.scheduler.search import search_config
 from repro.scheduler.server.connection import Queue
@@ -118,9 +118,9 @@ def _check_searches(order: Sequence[Candidate], known: Mapping[str, RunDocument]
             )
         (source,) = candidate.sources
         base = by_name[source].config if source in by_name else known[source]["config"]
-        searches.check(candidate.config, base, candidate.where, candidate.name)
+        search_checks.check(candidate.config, base, candidate.where, candidate.name)
         if source in known and known[source]["state"] == runs.State.DONE:
-            searches.check_figure(candidate.config, known[source], candidate.where)
+            search_checks.check_figure(candidate.config, known[source], candidate.where)
 
 
 def _is_search(config: Mapping[str, Any]) -> bool:

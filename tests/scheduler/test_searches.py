@@ -10,7 +10,7 @@ from pymongo import MongoClient, monitoring
 
 from repro.scheduler import runs
 from repro.scheduler.lists import changes, listing
-from repro.scheduler.queue import lineage, lookup, searches
+from repro.scheduler.queue import lineage, lookup, search_standing, searches
 from repro.scheduler.queue.submission import Change, Options, submit
 from repro.stages.errors import ConfigError, ReproError
 from repro.worker.audit import reruns
@@ -401,17 +401,17 @@ def test_a_longer_run_of_a_trial_finds_the_shorter_ones(database, folder):
 def test_an_audit_proposes_the_same_and_tells_what_it_would_not(database, folder):
     start(database, folder)
     work(database)
-    stands = searches.standing(database, get(database))
-    assert searches.differences(stands) == []
+    stands = search_standing.standing(database, get(database))
+    assert search_standing.differences(stands) == []
     database.runs.update_one({"_id": "digitsk"}, {"$set": {"config.lr": 0.05}})
-    stands = searches.standing(database, get(database))
-    assert "digitsk" in searches.differences(stands)
+    stands = search_standing.standing(database, get(database))
+    assert "digitsk" in search_standing.differences(stands)
 
 
 def test_the_ranking_is_by_the_figure_with_the_base_among_them(database, folder):
     start(database, folder)
     work(database)
-    ranked = searches.ranking(searches.standing(database, get(database)))
+    ranked = search_standing.ranking(search_standing.standing(database, get(database)))
     figures = [run["metrics"]["accuracy"] for run in ranked]
     assert len(ranked) == 13
     assert figures == sorted(figures, reverse=True)

@@ -1,0 +1,145 @@
+"""A search as its documents have it: what its config means, its runs, what each has come to."""
+
+import difflib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from repro.scheduler.runs import RunDocument, State
+from repro.scheduler.runs.run_document import collection
+from repro.scheduler.search import base_check, engine, search_config, trials
+from repro.scheduler.search.engine import Replay
+from repro.scheduler.search.importance import importance as measured
+from repro.scheduler.search.search_config import Search
+from repro.scheduler.search.space import Point
+from repro.scheduler.search.trials import Job, Key
+from repro.scheduler.server.connection import Queue
+from repro.stages.config import Config
+from repro.stages.plain import is_finite
+
+AT_FAULT = "StageError"  # the type of error of a run whose config is at fault: its result is the worst
+OF_TRIALS = dict.fromkeys(
+    ("state", "metrics", "error", "config", "trial", "rung", "fingerprint", "proposed_by", "search"), 1
+)
+
+
+class Unfit(Exception):
+    """The search can't go on; the message says why."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A search as its documents have it.
+
+    Attributes:
+        ours: name -> document of each of its runs.
+        base: the source's values of what is searched.
+    """
+
+    run: RunDocument
+    search: Search
+    source: RunDocument
+    ours: Mapping[str, RunDocument]
+    base: Config
+
+    @property
+    def name(self) -> str:
+        return self.run["_id"]
+
+    @property
+    def known(self) -> dict[int, Config]:
+        """Trial -> the values that were proposed for it."""
+        return {
+            run["trial"]: {key: value for key, value in run["config"].items() if key in self.search.choices}
+            for run in self.ours.values()
+        }
+
+    @property
+    def results(self) -> dict[Key, float]:
+        """What the engine knows of each run that has ended.
+
+        Raises:
+            Unfit: one that is done has no such figure.
+        """
+        found: dict[Key, float] = {(0, None): figure_of(self.source, self.search.metric)}
+        for run in self.ours.values():
+            if run["state"] == State.DONE:
+                found[run["trial"], run["rung"]] = figure_of(run, self.search.metric)
+            elif is_at_fault(run, self.search):
+                found[run["trial"], run["rung"]] = engine.WORST
+        return found
+
+    def replay(self, afresh: bool = False) -> Replay:
+        """Where the search stands; `afresh`: with everything proposed anew."""
+        return engine.replay(self.search, self.base, self.results, {} if afresh else self.known)
+
+    def name_of(self, job: Job) -> str:
+        return trials.name_of(job, self.search, self.name)
+
+
+def standing(db: Queue, run: RunDocument) -> Standing | None:
+    """None as long as its source is not done."""
+    search = search_config.parse(run["config"], run["_id"])
+    source = collection(db).find_one({"_id": search.source})
+    if source is None or source["state"] != State.DONE:
+        return None
+    ours = {one["_id"]: one for one in collection(db).find({"search": run["_id"]}, OF_TRIALS)}
+    # What the source has used, not what today's code would: every worker is to propose the same.
+    used = {key: told["value"] for key, told in source.get("params", {}).items()}
+    return Standing(run, search, source, ours, base_check.base_values(search, source["config"], used))
+
+
+def figure_of(run: RunDocument, metric: str) -> float:
+    """
+    Raises:
+        Unfit: there is none; the nearest name is offered.
+    """
+    metrics = run.get("metrics", {})
+    value = metrics.get(metric)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if metric in metrics:
+        raise Unfit(f'"metric": {metric} of {run["_id"]} is no number: {json.dumps(value)}')
+    near = difflib.get_close_matches(metric, metrics, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sorted(metrics)) or 'none'}"
+    raise Unfit(f'"metric": {run["_id"]} has no figure {metric}; {hint}')
+
+
+def is_at_fault(run: RunDocument, search: Search) -> bool:
+    """Whether an ended run tells that its config is bad; what else ends a run, such as a lost worker, tells nothing."""
+    if run["state"] not in (State.FAILED, State.CANCELLED):
+        return False
+    of_config = run["state"] == State.FAILED and run["error"].get("type") == AT_FAULT
+    return of_config or search.failures == "all"
+
+
+def differences(stands: Standing) -> list[str]:
+    """An audit: the names of the runs whose values would be proposed otherwise today, from the same results."""
+    found = engine.differences(stands.search, stands.base, stands.results, stands.known)
+    return sorted(name for name, run in stands.ours.items() if run["trial"] in found)
+
+
+def importance(stands: Standing) -> dict[str, float]:
+    """Parameter -> its share in what makes the best trials the best (`scheduler.search.importance`)."""
+    space, points = stands.search.space, dict[int, Point | None]()
+    for run in ranking(stands):
+        if run["state"] == State.DONE:
+            trial, values = (0, stands.base) if run is stands.source else (run["trial"], run["config"])
+            known = {key: value for key, value in values.items() if key in stands.search.choices}
+            points.setdefault(trial, space.point(known))
+    return measured(space, [point for point in points.values() if point is not None])
+
+
+def ranking(stands: Standing) -> list[RunDocument]:
+    """The search's runs and its source, the best whole run first, those without a result last."""
+    sign = 1 if stands.search.minimize else -1
+
+    def key(run: RunDocument) -> tuple[Any, ...]:
+        value = run.get("metrics", {}).get(stands.search.metric)
+        is_known = run["state"] == State.DONE and is_finite(value)
+        trial, rung = (0, None) if run is stands.source else (run["trial"], run["rung"])
+        return not is_known, -(rung or math.inf), sign * float(value) if is_known else 0.0, trial  # type: ignore[arg-type]
+
+    return sorted([stands.source, *stands.ours.values()], key=key)
