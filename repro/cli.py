@@ -30,7 +30,7 @@ COMMANDS = {
     "tree": "Show which configs are near each other.",
     "breed": "Make crosses and mutations of configs.",
     "search": "Search for the best config.",
-    "evolve": "Breed generations of runs from the best.",
+    "evolve": "Search by breeding the best of some runs.",
     "wait": "Wait until runs have ended.",
     "cancel": "Cancel runs that have not ended.",
     "retry": "Put failed or cancelled runs back into the queue.",

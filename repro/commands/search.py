@@ -11,8 +11,6 @@ from repro.commands.shared.option_types import INT32
 if TYPE_CHECKING:
     from repro.scheduler.server.connection import Queue
 
-POLL = 0.5  # seconds
-
 
 @click.command(epilog="Example: repro search configs/digits.json")
 @click.argument("word", metavar="CONFIG.json|NAME", shell_complete=completion.runs_or_files)
@@ -32,6 +30,7 @@ def search(
     A config of stage "search" says what is searched (docs/search.md). A search that is under way, or over, is named.
     Interrupting this command stops nothing: the search goes on, and the same command shows it again.
     """
+    from repro.commands.shared import search_progress
     from repro.pages import searches as page
     from repro.readers.queue_access import connect
     from repro.views import figure_file, search_plot, search_table
@@ -44,7 +43,7 @@ def search(
     if check:
         return _check(db, name, as_json)
     if not no_wait:
-        _follow(db, name, quiet=as_json)
+        search_progress.follow(db, name, quiet=as_json)
     view = page.view(db, name)
     if output:
         history = page.history(view)
@@ -68,20 +67,6 @@ def _submitted(db: "Queue", path: Path, priority: int, tags: tuple[str, ...]) ->
     search_config.parse(configs.load(path), str(path))
     options = submission.Options(priority=priority, tags=tags)
     return submission.submit(db, [path], None, options, shipper(db))[-1].name
-
-
-def _follow(db: "Queue", name: str, quiet: bool) -> None:
-    """A line whenever it has come further, until it has ended."""
-    import time
-
-    from repro.pages import searches as page
-
-    told = ""
-    while (view := page.progress(db, name))["state"] == "waiting" and not view["blocked"]:
-        if not quiet and view["why"] != told:
-            told = view["why"]
-            click.echo(f"{name}: {told}", err=True)
-        time.sleep(POLL)
 
 
 def _check(db: "Queue", name: str, as_json: bool) -> int:

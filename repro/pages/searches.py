@@ -10,6 +10,7 @@ from repro.scheduler.runs import State
 from repro.scheduler.search import search_config
 from repro.scheduler.search.search_config import STAGE
 from repro.scheduler.server.connection import server_time
+from repro.stages import config as configs
 from repro.stages.errors import ReproError
 from repro.stages.plain import is_finite
 
@@ -26,7 +27,7 @@ FIELDS = ("stage", "state", "config", "trials", "held", "waiting_for", "same_as"
 def view(db: "Queue", name: str) -> dict[str, Any]:
     """`name`, `state`, `why` (how far it is), `config`, `metric`, `minimize`, `source`, `keys` (what is searched),
     `best`, `figure`, `trials` (counts), `error`, `importance` (of each key its share), and `runs`: of each `name`,
-    `trial` (0 is the source), `rung`, `state`, `figure`, `values`, `error`.
+    `trial` (0 is the source, below are others), `rung`, `state`, `figure`, `values`, `error`.
 
     Raises:
         ReproError: there is no such search.
@@ -121,7 +122,8 @@ def summary(run: "RunDocument") -> dict[str, Any]:
     return {
         "name": run["_id"],
         "state": run["state"],
-        "source": run["config"].get("source"),
+        "source": configs.sources(run["config"])[0],
+        "sources": configs.sources(run["config"]),
         "metric": run["config"].get("metric"),
         "best": told.get("best"),
         "figure": told.get("figure"),
@@ -138,13 +140,13 @@ def under_way(db: "Queue") -> list[dict[str, Any]]:
 
 def row(run: "RunDocument", stands: "Standing", keys: list[str]) -> dict[str, Any]:
     """A run of a search, or its source."""
-    used = {key: told["value"] for key, told in run.get("params", {}).items()}
-    values = {key: run["config"].get(key, used.get(key)) for key in keys}
+    known = search_standing.values_of(run, stands.search)
+    values, (trial, rung) = {key: known.get(key) for key in keys}, stands.place(run)
     figure = run.get("metrics", {}).get(stands.search.metric) if run["state"] == State.DONE else None
     return {
         "name": run["_id"],
-        "trial": run.get("trial", 0) if run is not stands.source else 0,
-        "rung": run.get("rung") if run is not stands.source else None,
+        "trial": trial,
+        "rung": rung,
         "state": run["state"],
         "figure": figure,
         "values": values,

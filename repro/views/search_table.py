@@ -41,6 +41,7 @@ def _row(run: Mapping[str, Any], view: Mapping[str, Any]) -> list[str]:
     told = figure(run["figure"], DIGITS) if run["figure"] is not None else ""
     values = (run["values"].get(key) for key in view["keys"])
     error = run["error"] or {}
-    what = f"{error.get('type')}: {error.get('message')}" if error else "the source" if run["trial"] == 0 else ""
+    given = "the source" if run["trial"] == 0 else "given" if run["trial"] < 0 else ""
+    what = f"{error.get('type')}: {error.get('message')}" if error else given
     cells = ["" if value is None else clean(spell(value), 40) for value in values]
     return [run["name"], *rung, run["state"], told, *cells, clean(" ".join(what.split()), 100)]

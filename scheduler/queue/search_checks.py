@@ -1,6 +1,7 @@
 """Whether a search fits its source: what is wrong with it is told before anything is inserted."""
 
 import math
+from collections.abc import Sequence
 
 from repro.scheduler.configs.variations import Span
 from repro.scheduler.queue.search_standing import Unfit, figure_of
@@ -12,13 +13,17 @@ from repro.stages.errors import ConfigError
 from repro.stages.source import registry
 
 
-def check(config: Config, base: Config, where: str, name: str) -> None:
-    """See that a search fits the config of its source, and that today's code of its stage takes all that it may try.
+def check(config: Config, given: Sequence[Config], where: str, name: str) -> None:
+    """See that a search fits the configs of its sources, and that today's code of their stage takes all that it may
+    try.
 
     Raises:
         ConfigError: it does not; the message names the key.
     """
+    base = given[0]
     search, stage = search_config.parse(config, where), str(base.get("stage"))
+    if len({str(one.get("stage")) for one in given}) > 1:
+        raise ConfigError(f'{where}: "source": runs of different stages have nothing to search together')
     if stage == STAGE:
         raise ConfigError(
             f'{where}: "source": {search.source} is a search itself; name the run that is to be improved on'

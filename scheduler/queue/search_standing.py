@@ -3,7 +3,7 @@
 import difflib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,27 +34,39 @@ class Standing:
     """A search as its documents have it.
 
     Attributes:
+        given: its sources; the first is the one that is to be improved on.
         ours: name -> document of each of its runs.
-        base: the source's values of what is searched.
     """
 
     run: RunDocument
     search: Search
-    source: RunDocument
+    given: Sequence[RunDocument]
     ours: Mapping[str, RunDocument]
-    base: Config
 
     @property
     def name(self) -> str:
         return self.run["_id"]
 
     @property
+    def source(self) -> RunDocument:
+        return self.given[0]
+
+    @property
+    def base(self) -> Config:
+        """The source's values of what is searched."""
+        return base_check.base_values(self.search, self.source["config"], used_by(self.source))
+
+    @property
     def known(self) -> dict[int, Config]:
-        """Trial -> the values that were proposed for it."""
-        return {
-            run["trial"]: {key: value for key, value in run["config"].items() if key in self.search.choices}
-            for run in self.ours.values()
-        }
+        """Trial -> the values that were proposed for it; those of the other sources, too."""
+        others = {-number: values_of(run, self.search) for number, run in enumerate(self.given) if number}
+        return others | {run["trial"]: values_of(run, self.search) for run in self.ours.values()}
+
+    def place(self, run: RunDocument) -> Key:
+        """A run's trial and rung; the sources are trial 0 and below."""
+        if run["_id"] in self.ours:
+            return run["trial"], run["rung"]
+        return -[one["_id"] for one in self.given].index(run["_id"]), None
 
     @property
     def results(self) -> dict[Key, float]:
@@ -63,7 +75,7 @@ class Standing:
         Raises:
             Unfit: one that is done has no such figure.
         """
-        found: dict[Key, float] = {(0, None): figure_of(self.source, self.search.metric)}
+        found = {self.place(run): figure_of(run, self.search.metric) for run in self.given}
         for run in self.ours.values():
             if run["state"] == State.DONE:
                 found[run["trial"], run["rung"]] = figure_of(run, self.search.metric)
@@ -71,24 +83,34 @@ class Standing:
                 found[run["trial"], run["rung"]] = engine.WORST
         return found
 
-    def replay(self, afresh: bool = False) -> Replay:
-        """Where the search stands; `afresh`: with everything proposed anew."""
-        return engine.replay(self.search, self.base, self.results, {} if afresh else self.known)
+    def replay(self) -> Replay:
+        """Where the search stands."""
+        return engine.replay(self.search, self.base, self.results, self.known)
 
     def name_of(self, job: Job) -> str:
         return trials.name_of(job, self.search, self.name)
 
 
 def standing(db: Queue, run: RunDocument) -> Standing | None:
-    """None as long as its source is not done."""
+    """None as long as one of its sources is not done."""
     search = search_config.parse(run["config"], run["_id"])
-    source = collection(db).find_one({"_id": search.source})
-    if source is None or source["state"] != State.DONE:
+    names = [search.source, *search.others]
+    done = {one["_id"]: one for one in collection(db).find({"_id": {"$in": names}, "state": State.DONE.value})}
+    if len(done) < len(names):
         return None
     ours = {one["_id"]: one for one in collection(db).find({"search": run["_id"]}, OF_TRIALS)}
-    # What the source has used, not what today's code would: every worker is to propose the same.
-    used = {key: told["value"] for key, told in source.get("params", {}).items()}
-    return Standing(run, search, source, ours, base_check.base_values(search, source["config"], used))
+    return Standing(run, search, [done[name] for name in names], ours)
+
+
+def used_by(run: RunDocument) -> Config:
+    """What a done run has used, defaults too; not what today's code would: every worker is to propose the same."""
+    return {key: told["value"] for key, told in run.get("params", {}).items()}
+
+
+def values_of(run: RunDocument, search: Search) -> Config:
+    """A run's values of what is searched."""
+    known = used_by(run) | run["config"]
+    return {key: known[key] for key in search.choices if key in known}
 
 
 def figure_of(run: RunDocument, metric: str) -> float:
@@ -126,20 +148,18 @@ def importance(stands: Standing) -> dict[str, float]:
     space, points = stands.search.space, dict[int, Point | None]()
     for run in ranking(stands):
         if run["state"] == State.DONE:
-            trial, values = (0, stands.base) if run is stands.source else (run["trial"], run["config"])
-            known = {key: value for key, value in values.items() if key in stands.search.choices}
-            points.setdefault(trial, space.point(known))
+            points.setdefault(stands.place(run)[0], space.point(values_of(run, stands.search)))
     return measured(space, [point for point in points.values() if point is not None])
 
 
 def ranking(stands: Standing) -> list[RunDocument]:
-    """The search's runs and its source, the best whole run first, those without a result last."""
+    """The search's runs and its sources, the best whole run first, those without a result last."""
     sign = 1 if stands.search.minimize else -1
 
     def key(run: RunDocument) -> tuple[Any, ...]:
         value = run.get("metrics", {}).get(stands.search.metric)
         is_known = run["state"] == State.DONE and is_finite(value)
-        trial, rung = (0, None) if run is stands.source else (run["trial"], run["rung"])
+        trial, rung = stands.place(run)
         return not is_known, -(rung or math.inf), sign * float(value) if is_known else 0.0, trial  # type: ignore[arg-type]
 
-    return sorted([stands.source, *stands.ours.values()], key=key)
+    return sorted([*stands.given, *stands.ours.values()], key=key)

@@ -116,11 +116,11 @@ def _check_searches(order: Sequence[Candidate], known: Mapping[str, RunDocument]
                 f"{candidate.where}: a search that is changed on the fly needs a name of its own, for letters behind "
                 f"{candidate.base} are its trials: --name NAME"
             )
-        (source,) = candidate.sources
-        base = by_name[source].config if source in by_name else known[source]["config"]
-        search_checks.check(candidate.config, base, candidate.where, candidate.name)
-        if source in known and known[source]["state"] == runs.State.DONE:
-            search_checks.check_figure(candidate.config, known[source], candidate.where)
+        sources = candidate.sources
+        given = [by_name[one].config if one in by_name else known[one]["config"] for one in sources]
+        search_checks.check(candidate.config, given, candidate.where, candidate.name)
+        for source in [known[one] for one in sources if one in known and known[one]["state"] == runs.State.DONE]:
+            search_checks.check_figure(candidate.config, source, candidate.where)
 
 
 def _is_search(config: Mapping[str, Any]) -> bool:
@@ -293,7 +293,7 @@ def _computing_stage(candidate: Candidate, ready: Plan) -> str:
     """The stage whose code computes it: of a search, that of its trials."""
     if not _is_search(candidate.config):
         return str(candidate.config["stage"])
-    (source,) = candidate.sources
+    source = candidate.sources[0]
     files = {one.name: one.config for one in ready.order}
     return str((files.get(source) or ready.known[source]["config"])["stage"])
 

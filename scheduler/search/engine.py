@@ -76,22 +76,25 @@ def replay(
         base: the source's values of the parameters, as far as it is known, and with rungs its `epochs`.
         results: (trial, rung) -> the metric, or WORST. A run that has failed by accident has none.
         known: trial -> its values, as they were proposed before; they are not proposed again, which takes time.
-            Without them all are, and are the same: see `differences`.
+            Without them all are, and are the same: see `differences`. Of the other sources (-1, -2...) those they have.
         sampler: another one than the config names.
     """
     clock = _Clock(search, base, results, known, sampler or sampler_of(search))
-    if SOURCE not in results:
-        return Replay((), (Job(0, None, {}),), False, None, None, 0)
+    given = [Job(-number, None, {}) for number in range(len(search.others) + 1)]
+    if missing := tuple(job for job in given if job.key not in results):
+        return Replay((), missing, False, None, None, 0)
     clock.run()
     return clock.replay()
 
 
 def differences(search: Search, base: Config, results: Mapping[Key, float], known: Mapping[int, Config]) -> list[int]:
     """An audit: the trials whose values would be proposed otherwise today, from the same results before them."""
-    proposed = {job.trial: job.values for job in replay(search, base, results, {}).jobs}
+    given = {trial: values for trial, values in known.items() if trial < 0}
+    proposed = {job.trial: job.values for job in replay(search, base, results, given).jobs}
     return [
         trial
         for trial, values in sorted(known.items())
+        if trial > 0
         if trial not in proposed or canonical(proposed[trial]) != canonical(values)
     ]
 
@@ -123,7 +126,9 @@ class _Clock:
 
     def run(self) -> None:
         self._values[0] = {key: value for key, value in self._base.items() if key in self._search.choices}
-        self._end(Job(0, None, {}))
+        self._values |= {-number: self._known.get(-number, {}) for number in range(1, len(self._search.others) + 1)}
+        for trial in tuple(self._values):
+            self._end(Job(trial, None, {}))
         self._begin()
         while self._under_way and self._under_way[0][-1].key in self._results:
             self._now, _, job = heapq.heappop(self._under_way)
@@ -162,7 +167,7 @@ class _Clock:
                     yield Job(trial, self._rungs[level + 1], self._values[trial])
 
     def _new(self) -> Job | None:
-        trial = len(self._values)
+        trial = len(self._values) - len(self._search.others)
         if trial > self._search.trials or self._reason == "space":
             self._reason = self._reason or "trials"
             return None
@@ -176,7 +181,7 @@ class _Clock:
 
     def _last(self) -> Job | None:
         """However few trials there are, the best of them goes on to the end, once nothing else is to be done."""
-        if self._under_way or any(self._ended[-1].keys() - {0}):
+        if self._under_way or any(trial > 0 for trial in self._ended[-1]):
             return None
         level = max((level for level, ended in enumerate(self._ended[:-1]) if ended), default=None)
         if level is None:
@@ -229,16 +234,16 @@ class _Clock:
 
         Who has come to a higher rung is before who has not, and there they go by its result; but a rung counts only
         once so many have ended there that the comparison says something (as in BOHB, Falkner et al. 2018). Without
-        any rung that counts, the lowest does. The source has a result on the highest alone, and is the last where that
-        does not count.
+        any rung that counts, the lowest does. The sources have results on the highest alone, and are the last where
+        that does not count.
         """
         counted = [level for level, ended in enumerate(self._ended) if level == 0 or len(ended) >= ENOUGH]
         failed = {trial for ended in self._ended for trial, result in ended.items() if not math.isfinite(result)}
         ranked = dict[int, None]()
         for level in reversed(counted):
             ranked |= {trial: None for _, _, trial in self._order[level] if trial not in failed and trial not in ranked}
-        if 0 not in failed:
-            ranked.setdefault(0)
+        given = range(0, -len(self._search.others) - 1, -1)
+        ranked |= {trial: None for trial in given if trial not in failed and trial not in ranked}
         unfit = (Trial(trial, self._values[trial], False) for trial in sorted(failed))
         return [*(Trial(trial, self._values[trial]) for trial in ranked), *unfit]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from repro.scheduler.search.evolve import Evolve
 from repro.scheduler.search.random_sampler import Random
 from repro.scheduler.search.search_config import Search
 from repro.scheduler.search.space import Space
@@ -10,5 +11,7 @@ from repro.scheduler.search.trials import Sampler
 
 
 def sampler_of(search: Search) -> Sampler:
+    if search.sampler == "evolve":
+        return Evolve(search.space, search.seed, search.survivors, search.mutate)
     kinds: dict[str, Callable[[Space, int], Sampler]] = {"tpe": Tpe, "random": Random}
     return kinds[search.sampler](search.space, search.seed)

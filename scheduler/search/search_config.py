@@ -21,7 +21,7 @@ from repro.stages.errors import ConfigError
 STAGE = "search"
 SPACE = "space_"
 KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-SAMPLERS = ("tpe", "random")
+SAMPLERS = ("tpe", "random", "evolve")
 FAILURES = ("stage", "all")
 MOST_TRIALS = 10_000
 MOST_AXES = 50  # densities of more could leave the range of a float
@@ -41,6 +41,7 @@ class Search:
 
     Attributes:
         source: the run to be improved on; its config is the base of all trials, and it is trial 0.
+        others: runs of the same stage that are known, too, where a config names several sources: trials -1, -2...
         metric: a figure of the results; the highest is the best, or with `minimize` the lowest.
         choices: key -> range or list of choices.
         trials: how many there are besides the source.
@@ -51,6 +52,7 @@ class Search:
         target: no new jobs once a whole run is as good as this.
         patience: no new jobs after so many whole runs in a row without a better one.
         budget: no job that would bring the cost of all over this: epochs with rungs, else jobs.
+        survivors, mutate: of the sampler "evolve": how many of the best are parents, how often a parameter mutates.
         failures: "all": also a run that failed by no fault of its config counts as the worst.
     """
 
@@ -69,13 +71,16 @@ class Search:
     budget: int | float | None = None
     failures: str = "stage"
     seed: int = 0
+    others: Sequence[str] = ()
+    survivors: int = 3
+    mutate: int | float = 0.2
 
     @cached_property
     def space(self) -> Space:
         return Space.of(self.choices)
 
 
-KNOWN = ("stage", *(name for name in Search.__dataclass_fields__ if name != "choices"))
+KNOWN = ("stage", *(name for name in Search.__dataclass_fields__ if name not in ("choices", "others")))
 
 
 def parse(config: Config, where: str) -> Search:
@@ -93,9 +98,12 @@ def parse(config: Config, where: str) -> Search:
     }
     _check_values(said, where)
     options: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
+    source, *others = configs.sources(config, where)
+    options |= {"source": source, "others": tuple(others)}
     search = Search(choices=choices, **options)
     _check_space(search, where)
-    configs.check_name(search.source, f'{where}: "source"')
+    for name in (search.source, *search.others):
+        configs.check_name(name, f'{where}: "source"')
     return search
 
 
@@ -120,7 +128,9 @@ _NEEDED = {
 
 
 def _check_values(said: Mapping[str, Any], where: str) -> None:
-    for key in ("source", "metric", "rung"):
+    if said["source"] == []:
+        raise ConfigError(f'{where}: no "source"; say {_NEEDED["source"]}')
+    for key in ("metric", "rung"):
         _check(key, said, where, "a name", lambda v: isinstance(v, str) and v != "")
     _check("minimize", said, where, "true or false", lambda v: isinstance(v, bool))
     _check("sampler", said, where, f"one of {_listed(SAMPLERS)}", lambda v: v in SAMPLERS)
@@ -128,6 +138,11 @@ def _check_values(said: Mapping[str, Any], where: str) -> None:
     _check("trials", said, where, f"an integer from 1 to {MOST_TRIALS}", lambda v: _is_whole(v, 1, MOST_TRIALS))
     _check("lag", said, where, "an integer, 1 or more", lambda v: _is_whole(v, 1))
     _check("eta", said, where, "an integer, 2 or more", lambda v: _is_whole(v, 2))
+    _check("survivors", said, where, "an integer, 2 or more", lambda v: _is_whole(v, 2))
+    _check("mutate", said, where, "a number from 0 to 1", lambda v: _is_number(v) and 0 <= v <= 1)
+    for key in ("survivors", "mutate"):
+        if key in said and said.get("sampler") != "evolve":
+            raise ConfigError(f'{where}: "{key}" is of the sampler "evolve" alone; leave it out, or take that sampler')
     _check("seed", said, where, "an integer", lambda v: _is_whole(v, None))
     _check("rungs", said, where, "a list of epochs that rise, such as [2, 6]", _is_rising)
     _check("target", said, where, "a number, or null", lambda v: v is None or _is_number(v))

@@ -16,7 +16,7 @@ class Job:
     """A run that the search asks for.
 
     Attributes:
-        trial: its number; 0 is the source itself.
+        trial: its number; 0 is the source itself, and below are the other ones.
         rung: after how many epochs it stops; None for a whole run.
         values: the parameters to set in the source's config; of the source none.
     """
@@ -68,8 +68,8 @@ def name_of(job: Job, search: Search, name: str) -> str:
     Raises:
         ConfigError: the name is longer than a name can be; give the search a shorter one.
     """
-    if job.trial == 0:
-        return search.source
+    if job.trial <= 0:
+        return (search.source, *search.others)[-job.trial]
     rung = "" if job.rung is None else f"-{job.rung}"
     return configs.check_name(f"{name}{configs.letters(job.trial)}{rung}", f"trial {job.trial} of {name}")
 

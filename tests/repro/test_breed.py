@@ -70,24 +70,68 @@ def test_children_are_written_with_their_lineage_beside_them_and_submitted(repro
     assert run["config"] == json.loads((folder / "childa.json").read_text())
 
 
-def test_evolve_breeds_the_best_over_generations(repro, folder, database, tmp_path):
-    repro("submit", *FILES)
-    worker = Thread(target=repro, args=("worker", "--gpus", "none", "--max-idle", "20"), kwargs={"timeout": 110})
+@pytest.fixture
+def climbers(folder):
+    """Four runs of a stage that learns, which differ in all kinds of keys."""
+    for number, letter in enumerate("abcd"):
+        config = {
+            "stage": "toy_climbs",
+            "epochs": 1,
+            "lr": 0.01 * 4**number,
+            "size": 3 + number,
+            "kind": "ab"[number % 2],
+        }
+        (folder / f"c{letter}.json").write_text(json.dumps(config))
+    return ["ca", "cb", "cc", "cd"]
+
+
+def test_evolve_is_a_search_that_breeds_the_best(repro, folder, climbers, work, database, tmp_path):
+    repro("submit", *(f"configs/{name}.json" for name in climbers))
+    work()
+    words = ("evolve", *climbers, "--metric", "score", "--children", "3", "--generations", "3", "--seed", "1")
+    worker = Thread(target=repro, args=("worker", "--gpus", "none", "--max-idle", "30"), kwargs={"timeout": 200})
     worker.start()
-    repro("wait", "ma", "mb", "mc", "md", timeout=500)
-    words = ("evolve", "ma", "mb", "mc", "md", "--metric", "length", "--children", "2", "--generations", "2")
     done = repro(*words, "-o", "evolution.png", "--json", timeout=500)
     for found in database.workers.find():
         repro("drain", found["_id"])
     worker.join()
     assert done.returncode == 0, done.stderr
-    first, second = json.loads(done.stdout)
-    assert [run["name"] for run in first] == ["md", "mc", "mb", "ma"]
-    assert {"md", "mc", "mb"} < {run["name"] for run in second}
-    assert len(second) == 5
+    config = json.loads((folder / "c-evolved.json").read_text())
+    assert config["source"] == climbers
+    assert config["space_lr"] == "0.01..0.64"
+    assert config["space_size"] == "3..6"
+    assert config["space_kind"] == ["a", "b"]
+    assert "space_epochs" not in config
+    first, second, third = json.loads(done.stdout)
+    assert sorted(run["name"] for run in first) == climbers
+    assert sorted(run["name"] for run in second) == ["c-evolveda", "c-evolvedb", "c-evolvedc"]
+    assert sorted(run["name"] for run in third) == ["c-evolvedd", "c-evolvede", "c-evolvedf"]
     assert (tmp_path / "evolution.png").read_bytes().startswith(b"\x89PNG")
-    # Started again it finds its children done: nobody has to compute anything.
+    best = max([*first, *second, *third], key=lambda run: run["score"])
+    assert database.runs.find_one({"_id": "c-evolved"})["same_as"] == best["name"]
+    # Started again it finds all done: nobody has to compute anything.
     runs = database.runs.count_documents({})
     again = repro(*words, "--json", timeout=500)
-    assert (again.returncode, json.loads(again.stdout)) == (0, [first, second])
+    assert (again.returncode, json.loads(again.stdout)) == (0, [first, second, third])
     assert database.runs.count_documents({}) == runs
+    assert repro("search", "c-evolved", "--check").returncode == 0
+    told = repro("search", "c-evolved").stdout
+    assert sum(line.endswith((",given", ",the source")) for line in told.splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("ca",), "it takes two parents or more"),
+        (("ca", "nobody"), "no such run: nobody; repro status lists them"),
+        (("ca", "same"), "the runs differ in no key that could be crossed; add runs that do"),
+        (("ca", "ma"), "parents of different stages have no children: toy_climbs, toy_write"),
+    ],
+    ids=["one", "nobody", "equal", "stages"],
+)
+def test_what_can_t_evolve_is_one_clear_line(repro, folder, climbers, work, words, said):
+    (folder / "same.json").write_text((folder / "ca.json").read_text())
+    repro("submit", "configs/ca.json", "configs/same.json", "configs/ma.json")
+    work()
+    refused = repro("evolve", *words, "--metric", "score")
+    assert (refused.returncode, refused.stderr) == (2, f"error: {said}\n")

@@ -1,7 +1,5 @@
 """Where clones and children come from and go to: the original's config, and the letters that are taken."""
 
-import contextlib
-from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,16 +74,6 @@ def submit_each(tagged: "Sequence[tuple[Path, list[str]]]", as_json: bool) -> No
     from repro.commands.shared.submit_report import report
 
     report([run for each in _submitted(connect(), tagged) for run in each], as_json)
-
-
-def run_to_the_end(db: "Queue", tagged: "Sequence[tuple[Path, list[str]]]") -> None:
-    """Submit and wait; that some of them end badly is no error here."""
-    from repro.readers.run_ends import as_they_end
-    from repro.stages.errors import RunFailed
-
-    names = [each[-1].name for each in _submitted(db, tagged)]
-    with contextlib.suppress(RunFailed):
-        deque(as_they_end(db, names), maxlen=0)
 
 
 def _submitted(db: "Queue", tagged: "Sequence[tuple[Path, list[str]]]") -> "Iterator[list[Submitted]]":

@@ -22,6 +22,7 @@ OPTIONS = {
     "one after the other": {"trials": 25, "lag": 1, "seed": 7, "minimize": True},
     "rungs": {"trials": 45, "rungs": [2, 6]},
     "random": {"trials": 10, "sampler": "random"},
+    "evolve": {"trials": 20, "sampler": "evolve", "survivors": 4, "mutate": 0.3},
 }
 
 

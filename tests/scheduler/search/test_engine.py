@@ -41,7 +41,7 @@ def searches(draw):
         "minimize": draw(st.booleans()),
         "rungs": draw(st.sampled_from([[], [], [2], [2, 6]])),
         "eta": draw(st.integers(2, 3)),
-        "sampler": draw(st.sampled_from(["tpe", "tpe", "random"])),
+        "sampler": draw(st.sampled_from(["tpe", "tpe", "random", "evolve"])),
         "seed": draw(st.integers(0, 2**40)),
         "target": draw(st.sampled_from([None, None, 1.0])),
         "patience": draw(st.sampled_from([None, None, 4, 12])),
@@ -133,7 +133,7 @@ def test_what_was_lost_stops_the_clock_and_the_others_go_on_up_to_the_lag():
 
 
 @pytest.mark.parametrize("rungs", [[], [2, 6]])
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "random", "evolve"])
 def test_a_longer_search_begins_with_the_trials_of_a_shorter_one(rungs, sampler):
     _, _, short = computed(search_of(trials=30, rungs=rungs, sampler=sampler))
     _, _, long = computed(search_of(trials=60, rungs=rungs, sampler=sampler))
@@ -168,7 +168,7 @@ def test_no_trial_twice_and_none_is_the_source():
     assert len({configs.canonical(one) for one in values}) == len(values) == 35
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "random", "evolve"])
 def test_a_finite_space_is_exhausted(sampler):
     found, _, known = computed(search_of(["arch", "bias"], sampler=sampler))
     assert (found.reason, len(known)) == ("space", 5)  # six, and one is the source
@@ -301,3 +301,24 @@ def test_a_job_lasts_as_long_as_it_has_to_compute():
     began = [job.key for job in found.jobs].index(stands.key)
     assert stands.rung is None
     assert len(found.jobs) - began - 1 in range(3, 9)
+
+
+def test_several_sources_are_all_known_from_the_beginning():
+    """The first is the base and trial 0; the others count, as results and as parents, and are no trials."""
+    search = search_of(("lr", "arch", "size"), source=["model", "modela", "modelb"], sampler="evolve", trials=6, lag=2)
+    assert (search.source, search.others) == ("model", ("modela", "modelb"))
+    given = {-1: {"lr": 0.01, "arch": "b", "size": 5}, -2: {"lr": 0.03, "arch": "a", "size": 7}}
+    known = {trial: values | {key: BASE[key] for key in values if key not in BASE} for trial, values in given.items()}
+    results = {(0, None): 0.1, (-1, None): 0.5, (-2, None): 0.9}
+    missing = engine.replay(search, BASE, {(0, None): 0.1, (-1, None): 0.5}, known)
+    assert (missing.jobs, [job.trial for job in missing.waits]) == ((), [-2])
+    found = engine.replay(search, BASE, results, known)
+    assert [name_of(job, search, "found") for job in found.jobs] == ["founda", "foundb"]
+    assert name_of(found.best, search, "found") == "modelb"
+    while not found.over:
+        results |= {job.key: 0.2 for job in found.waits}
+        found = engine.replay(search, BASE, results, known)
+    assert [job.trial for job in found.jobs] == [1, 2, 3, 4, 5, 6]
+    assert found.winner == Job(-2, None, {})
+    everything = known | {job.trial: job.values for job in found.jobs}
+    assert engine.differences(search, BASE, results, everything) == []
