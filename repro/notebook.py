@@ -124,7 +124,7 @@ def find(*names: str, limit: int = 50, **words: Any) -> list[Run]:
 
 def search(name: str) -> dict[str, Any]:
     """A search as its page has it: `state`, `why` (how far it is), `best`, `figure`, `importance` of each parameter,
-    and `runs`, the best first: of each `name`, `trial`, `rung`, `state`, `figure`, `values`.
+    and `rows`, the best first: of each run its `name`, `trial`, `rung`, `state`, `figure`, `values`.
 
     Raises:
         ReproError: there is no search of that name.

@@ -26,8 +26,8 @@ FIELDS = ("stage", "state", "config", "trials", "held", "waiting_for", "same_as"
 
 def view(db: "Queue", name: str) -> dict[str, Any]:
     """`name`, `state`, `why` (how far it is), `config`, `metric`, `minimize`, `source`, `keys` (what is searched),
-    `best`, `figure`, `trials` (counts), `error`, `importance` (of each key its share), and `runs`: of each `name`,
-    `trial` (0 is the source, below are others), `rung`, `state`, `figure`, `values`, `error`.
+    `best`, `figure`, `trials` (counts), `error`, `importance` (of each key its share), and `rows`: of each run its
+    `name`, `trial` (0 is the source, below are others), `rung`, `state`, `figure`, `values`, `error`.
 
     Raises:
         ReproError: there is no such search.
@@ -44,7 +44,7 @@ def view(db: "Queue", name: str) -> dict[str, Any]:
         "minimize": search.minimize,
         "keys": keys,
         "error": run.get("error"),
-        "runs": [row(one, stands, keys) for one in search_standing.ranking(stands)] if stands else [],
+        "rows": [row(one, stands, keys) for one in search_standing.ranking(stands)] if stands else [],
         "importance": search_standing.importance(stands) if stands else {},
     }
 
@@ -55,7 +55,7 @@ def drawn(db: "Queue", name: str) -> dict[str, Any]:
     told, keys = history(shown), shown["keys"]
     spans = search_config.parse(shown["config"], name).choices
     return shown | {
-        "has_rungs": any(run["rung"] for run in shown["runs"]),
+        "has_rungs": any(run["rung"] for run in shown["rows"]),
         "history": [one | {"x": one["trial"], "y": one["figure"]} for one in told],
         "slices": [{"key": key, "log": getattr(spans[key], "log", False), "points": _slice(key, told)} for key in keys],
         "axes": [*keys[:MOST_AXES], shown["metric"]],
@@ -93,7 +93,7 @@ def differences(db: "Queue", name: str) -> list[str]:
 def history(view: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Of each trial its longest run that has a figure, in their order, with the `best` figure of whole ones so far."""
     longest: dict[int, dict[str, Any]] = {}
-    for run in view["runs"]:  # the longest come first
+    for run in view["rows"]:  # the longest come first
         if is_finite(run["figure"]):
             longest.setdefault(run["trial"], run)
     best, told = None, list[dict[str, Any]]()

@@ -16,7 +16,7 @@ def columns(view: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def rows(view: Mapping[str, Any]) -> list[list[str]]:
-    return [_row(run, view) for run in view["runs"]]
+    return [_row(run, view) for run in view["rows"]]
 
 
 def summary(view: Mapping[str, Any]) -> str:
@@ -33,7 +33,7 @@ def summary(view: Mapping[str, Any]) -> str:
 
 
 def _has_rungs(view: Mapping[str, Any]) -> bool:
-    return any(run["rung"] is not None for run in view["runs"])
+    return any(run["rung"] is not None for run in view["rows"])
 
 
 def _row(run: Mapping[str, Any], view: Mapping[str, Any]) -> list[str]:

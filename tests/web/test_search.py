@@ -77,8 +77,8 @@ def test_its_json_is_that_of_the_command(ui, begun):
     site = ui()
     told = json.loads(ask(site, "/api/searches/digits").body)
     assert (told["state"], told["metric"], told["keys"]) == ("waiting", "accuracy", ["lr", "batch_size", "warmup"])
-    assert {run["rung"] for run in told["runs"] if run["trial"]} <= {2, 6}
-    assert [run["name"] for run in told["runs"] if run["error"]] == ["digitsa-2"]
+    assert {run["rung"] for run in told["rows"] if run["trial"]} <= {2, 6}
+    assert [run["name"] for run in told["rows"] if run["error"]] == ["digitsa-2"]
     for name, status in (("model", 404), ("nobody", 404), ("%2e%2e", 404)):
         assert ask(site, f"/api/searches/{name}").status == status, name
 
