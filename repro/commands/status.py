@@ -89,8 +89,9 @@ def status(
     def read() -> "Sequence[RunDocument]":
         if where or sort:
             return pages.page(db, only, sort, limit=limit).rows
-        if any(vars(only).values()):
-            return listing.newest(db, only, limit)
+        first = listing.newest(db, only, limit)
+        if any(vars(only).values()) or not any("search" in run for run in first):
+            return first
         return listing.grouped(db, listing.newest(db, only, limit * MANY), limit)
 
     if watch:

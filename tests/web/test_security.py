@@ -56,10 +56,11 @@ def test_every_route_refuses_a_foreign_name_a_foreign_page_and_who_has_no_token(
     site, guarded = ui("--allow-host", "Box.example"), ui("--token", "secret")
     cookie = f"repro-ui-{guarded.port}"
     for path in ROUTES:
+        found = (404,) if "/searches/" in path else (200, 303, 405)  # this queue has no search
         for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example", "127.0.0.1@evil.example", ""):
             assert ask(site, path, host=host).status in (400, 421), (path, host)
         for host in ("localhost", "box.example:8080", "[::1]:1"):
-            assert ask(site, path, host=host).status in (200, 303, 405), (path, host)
+            assert ask(site, path, host=host).status in found, (path, host)
         assert ask(site, path).getheader("content-security-policy").startswith("default-src 'none'"), path
         for method in METHODS:
             assert ask(site, path, method).status == 403, (path, method)
@@ -77,7 +78,7 @@ def test_every_route_refuses_a_foreign_name_a_foreign_page_and_who_has_no_token(
         for bad in ({}, {"Cookie": f"{cookie}=old"}, {"Cookie": "repro-ui-1=secret"}, {"Authorization": "Bearer x"}):
             assert ask(guarded, path, **bad).status == 401, (path, bad)
         for good in ({"Cookie": f"{cookie}=secret"}, {"Authorization": "Bearer secret"}):
-            assert ask(guarded, path, **good).status in (200, 303, 405), (path, good)
+            assert ask(guarded, path, **good).status in found, (path, good)
 
 
 def test_the_token_goes_from_the_address_into_one_cookie(filled, ui):
