@@ -13,16 +13,18 @@ from repro.scheduler import runs
 from repro.scheduler.lists import listing
 from repro.scheduler.lists.gauges import figures
 from repro.scheduler.live import log_pieces, points
-from repro.scheduler.queue import workers
+from repro.scheduler.queue import submission, workers
 from repro.scheduler.server import mongod
 from repro.scheduler.server.connection import connect
 from repro.scheduler.settings import Settings
 from repro.stages.errors import Unreachable
 from repro.stages.source.packing import Packed
+from repro.worker.searching import Searcher
 from repro.worker.store import code_archives, identity
 from repro.worker.store.store import Store
 from tests.ports import free_port
 from tests.s3 import Server
+from tests.scheduler import test_searches as queue
 from tests.web.conftest import Site
 from tests.web.test_security import ask
 from tests.worker.test_store import PART, attempt, put
@@ -113,7 +115,7 @@ MAY = {
     "reproReader": {"read"},
     "reproSubmitter": {"read", "submit"},
     "reproOperator": {"read", "submit", "operate"},
-    "reproWorker": {"read", "work", "operate"},  # an update is an update: the server can't tell them apart
+    "reproWorker": {"read", "submit", "work", "operate"},  # an update is an update: the server can't tell them apart
     "reproMaintainer": set(DOES),
 }
 
@@ -251,3 +253,35 @@ def test_the_page_offers_nobody_what_mongodb_would_refuse(users, guarded, settin
         finally:
             site.stop()
     assert users["reproReader"].runs.find_one({"_id": "a"})["held"] is True
+
+
+def test_a_search_goes_on_with_the_rights_of_workers_and_begins_with_those_of_a_submitter(users, tmp_path):
+    configs = {"data": {"stage": "make_dataset", "images": "*.png"}, "model": {"stage": "train", "source": "data"}}
+    configs["digits"] = {"stage": "search", "source": "model", "metric": "accuracy", "trials": 3, "lag": 2}
+    configs["digits"] |= {"space_lr": "1e-3..1e-1"}
+    for name, config in configs.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(config))
+    worker, submitter = users["reproWorker"], users["reproSubmitter"]
+    submission.submit(submitter, [tmp_path / "model.json"])
+    queue.finish(worker, "data", "model")
+    submission.submit(submitter, [tmp_path / "digits.json"])
+    assert worker.runs.count_documents({"search": "digits"}) == 2
+    queue.work(worker)
+    assert worker.runs.find_one({"_id": "digits"})["state"] == "done"
+
+
+def test_a_worker_without_the_right_to_insert_says_that_a_search_stands_still(users, tmp_path):
+    """As the role was before there were searches."""
+    said = []
+    console = type("Console", (), {"say": staticmethod(said.append)})()
+    searcher = Searcher(users["reproReader"], console)
+    for name, config in queue.CHAIN.items():
+        queue.write(tmp_path, name, config)
+    queue.start(users["reproMaintainer"], tmp_path)
+    users["reproMaintainer"].runs.update_one({"_id": "digits"}, {"$unset": {"trials": 1}})
+    for _ in range(2):
+        searcher.look()
+        searcher.wait()
+    searcher.close()
+    assert len(said) == 1
+    assert said[0].startswith("digits: does not go on from here: MongoDB refuses: not authorized on repro")

@@ -16,7 +16,7 @@ from repro.scheduler import runs
 from repro.scheduler.queue import lookup, search_checks, searches
 from repro.scheduler.runs import RunDocument, demands
 from repro.scheduler.search import search_config
-from repro.scheduler.server.connection import Queue
+from repro.scheduler.server.connection import Queue, may_be_refused
 from repro.stages import config as configs
 from repro.stages.config import Config
 from repro.stages.errors import ConfigError
@@ -243,7 +243,8 @@ def submit(
         _release_what_ended_meanwhile(db, ready, documents)
         for candidate in ready.order:
             if _is_search(candidate.config):
-                searches.advance(db, candidate.name)
+                with may_be_refused():  # who may only insert leaves it to the workers
+                    searches.advance(db, candidate.name)
         sent = {run["_id"] for run in documents if "location" in run.get("code", ())}
         return [_submitted(candidate, states, equal, ready, sent) for candidate in ready.order]
 

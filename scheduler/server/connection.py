@@ -115,6 +115,16 @@ def reachable(url: str = "") -> Iterator[None]:
         raise kind(f"MongoDB{where} refuses: {_first_line(error)}") from error
 
 
+@contextmanager
+def may_be_refused() -> Iterator[None]:
+    """For what others do as well, where this user has no right to it."""
+    try:
+        yield
+    except OperationFailure as error:
+        if error.code != UNAUTHORIZED:
+            raise
+
+
 def within(seconds: float) -> AbstractContextManager[None]:
     """All that is asked of MongoDB inside takes no longer, together."""
     return pymongo.timeout(seconds)
