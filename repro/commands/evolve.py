@@ -95,24 +95,14 @@ def evolve(
 
 def _written(config: "Config", base: str, folder: Path) -> Path:
     """The file of this search; the same config has the same one."""
-    from itertools import count
-
+    from repro.scheduler.configs import variations
     from repro.stages import config as configs
-    from repro.stages import files
-    from repro.stages.errors import ConfigError
 
-    for number in count(1):
-        path = folder / f"{base}-evolved{number if number > 1 else ''}.json"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            files.create(path, configs.pretty(config))
-        except FileExistsError:
-            if configs.canonical(configs.load(path)) != configs.canonical(config):
-                continue
-        except OSError as error:
-            raise ConfigError(f"{path}: can't be written: {error.strerror}") from error
-        return path
-    raise AssertionError
+    number, path = 1, folder / f"{base}-evolved.json"
+    while not variations.create(path, config) and configs.canonical(configs.load(path)) != configs.canonical(config):
+        number += 1
+        path = folder / f"{base}-evolved{number}.json"
+    return path
 
 
 def _generations(history: Sequence[dict[str, Any]], children: int, minimize: bool) -> "list[Generation]":

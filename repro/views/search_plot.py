@@ -54,14 +54,14 @@ def _slice(axes: "Axes", key: str, history: Sequence[Mapping[str, Any]]) -> None
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_formatter("")
+        else:
+            axes.locator_params(axis="x", nbins=5)
         at = values
     else:
-        names = sorted(spell(value) for value in values)
-        names = list(dict.fromkeys(names))
+        names = sorted({spell(value) for value in values})
         at = [names.index(spell(value)) for value in values]
         axes.set_xticks(range(len(names)), names)
     axes.scatter(at, [run["figure"] for run in known], c=[run["trial"] for run in known], s=16, cmap="viridis")
-    axes.locator_params(axis="x", nbins=5) if axes.get_xscale() == "linear" and at is values else None
     axes.set(xlabel=key)
     axes.grid(alpha=0.3)
 

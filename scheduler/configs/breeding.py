@@ -58,11 +58,8 @@ def breed(
         ReproError: fewer than two parents, or of different stages; or not so many different children can be had.
         ConfigError: a child does not pass the check.
     """
-    if len(parents) < 2:
-        raise ReproError("it takes two parents or more")
-    if len(stages := dict.fromkeys(str(p.config.get("stage")) for p in parents)) > 1:
-        raise ReproError(f"parents of different stages have no children: {', '.join(stages)}")
-    source, seen = Draws(seed), _seen([*parents, *population])
+    check_parents(parents)
+    source, seen = Draws(seed), values_seen([*parents, *population])
     taken = {configs.canonical(subject.config) for subject in (*parents, *population)}
     children = list[Child]()
     for _ in range(TRIES * count):
@@ -75,6 +72,17 @@ def breed(
         if len(children) == count:
             return children
     raise ReproError(f"only {len(children)} different children were found; add parents, or --mutate more")
+
+
+def check_parents(parents: Sequence[Subject]) -> None:
+    """
+    Raises:
+        ReproError: fewer than two parents, or of different stages.
+    """
+    if len(parents) < 2:
+        raise ReproError("it takes two parents or more")
+    if len(stages := dict.fromkeys(str(p.config.get("stage")) for p in parents)) > 1:
+        raise ReproError(f"parents of different stages have no children: {', '.join(stages)}")
 
 
 def common_name(parents: Sequence[Subject]) -> str:
@@ -136,7 +144,7 @@ def _other(value: Value, values: Sequence[Value], source: Draws) -> Value:
     return Span(float(low), float(high), log=low > 0 and high / low >= ORDERS).draw(source)
 
 
-def _seen(population: Sequence[Subject]) -> dict[str, list[Value]]:
+def values_seen(population: Sequence[Subject]) -> dict[str, list[Value]]:
     """Key -> the different values that configs say, or that their runs used, in the order of their spelling."""
     said = dict.fromkeys(key for subject in population for key in subject.config)
     values_of: dict[str, dict[str, Value]] = {key: {} for key in said}

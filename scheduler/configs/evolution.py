@@ -1,13 +1,14 @@
 """The config of a search that crosses and mutates some runs: its space is what they differ in (R17)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from repro.scheduler.configs import breeding
 from repro.scheduler.configs.comparison import Subject
 from repro.scheduler.configs.dendrogram import ORDERS, is_number
 from repro.stages.config import Config, Scalar, Value
 from repro.stages.errors import ReproError
 
-NEVER = ("stage", "source", "gpus", "seed")  # inherited; the best of several seeds is luck
+NEVER = (*breeding.FIXED, "seed")  # inherited; the best of several seeds is luck
 
 
 def search(
@@ -25,10 +26,7 @@ def search(
     Raises:
         ReproError: they are fewer than two, of different stages, or differ in no key that could be crossed.
     """
-    if len(population) < 2:
-        raise ReproError("it takes two parents or more")
-    if len(stages := dict.fromkeys(str(one.config.get("stage")) for one in population)) > 1:
-        raise ReproError(f"parents of different stages have no children: {', '.join(stages)}")
+    breeding.check_parents(population)
     space = _space(population)
     if not space:
         raise ReproError("the runs differ in no key that could be crossed; add runs that do")
@@ -42,17 +40,12 @@ def search(
 
 def _space(population: Sequence[Subject]) -> dict[str, Value]:
     """Key -> range of the numbers, or list of the other values, that the runs have said or used, where they differ."""
-    said = dict.fromkeys(key for one in population for key in one.config if key not in NEVER)
-    seen: dict[str, dict[str, Value]] = {key: {} for key in said}
-    for one in population:
-        for key, cell in one.cells().items():
-            if key in seen:
-                seen[key][repr(cell.value)] = cell.value
-    return {key: choice for key, values in seen.items() if (choice := _choice(values)) is not None}
+    seen = breeding.values_seen(population)
+    choices = {key: _choice(values) for key, values in seen.items() if key not in NEVER}
+    return {key: choice for key, choice in choices.items() if choice is not None}
 
 
-def _choice(values: Mapping[str, Value]) -> Value:
-    found = [values[spelling] for spelling in sorted(values)]
+def _choice(found: Sequence[Value]) -> Value:
     numbers = [value for value in found if isinstance(value, int | float) and is_number(value)]
     if len(found) < 2:
         return None

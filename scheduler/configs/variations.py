@@ -196,21 +196,26 @@ def place(
             taken = dict(known) | of_files
             name, is_known = _name(base, config, taken)
             clone = Clone(name, folder / f"{name}.json", config, new=not (is_known and name in of_files))
-            if not clone.new or dry_run or _create(clone):
+            if not clone.new or dry_run or create(clone.path, clone.config):
                 break
             of_files = _files(base, folder)  # somebody else was quicker
         of_files[name] = config
         yield clone
 
 
-def _create(clone: Clone) -> bool:
+def create(path: Path, config: Config) -> bool:
+    """Write a config into a new file; False if there is one.
+
+    Raises:
+        ConfigError: it can't be written.
+    """
     try:
-        clone.path.parent.mkdir(parents=True, exist_ok=True)
-        files.create(clone.path, configs.pretty(clone.config))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.create(path, configs.pretty(config))
     except FileExistsError:
         return False
     except OSError as error:
-        raise ConfigError(f"{clone.path}: can't be written: {error.strerror}") from error
+        raise ConfigError(f"{path}: can't be written: {error.strerror}") from error
     return True
 
 

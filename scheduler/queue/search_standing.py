@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from repro.scheduler.runs import RunDocument, State
@@ -51,12 +52,12 @@ class Standing:
     def source(self) -> RunDocument:
         return self.given[0]
 
-    @property
+    @cached_property
     def base(self) -> Config:
         """The source's values of what is searched."""
         return base_check.base_values(self.search, self.source["config"], used_by(self.source))
 
-    @property
+    @cached_property
     def known(self) -> dict[int, Config]:
         """Trial -> the values that were proposed for it; those of the other sources, too."""
         others = {-number: values_of(run, self.search) for number, run in enumerate(self.given) if number}
@@ -68,7 +69,7 @@ class Standing:
             return run["trial"], run["rung"]
         return -[one["_id"] for one in self.given].index(run["_id"]), None
 
-    @property
+    @cached_property
     def results(self) -> dict[Key, float]:
         """What the engine knows of each run that has ended.
 

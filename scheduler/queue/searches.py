@@ -9,7 +9,7 @@ from typing import cast
 from repro.scheduler import runs
 from repro.scheduler.queue import lookup
 from repro.scheduler.queue.search_standing import Standing, Unfit, is_at_fault, standing
-from repro.scheduler.runs import FINAL, RunDocument, State, Trials
+from repro.scheduler.runs import RunDocument, State, Trials
 from repro.scheduler.runs.run_document import collection
 from repro.scheduler.search import engine, trials
 from repro.scheduler.search.engine import Replay
@@ -19,6 +19,7 @@ from repro.scheduler.server.connection import Document, Queue
 from repro.stages import config as configs
 from repro.stages.source import provenance
 
+ENDED = (State.DONE, State.FAILED, State.CANCELLED)  # states of runs of searches that `trials` counts
 OF_SUBMIT = (
     "priority",
     "tags",
@@ -97,7 +98,8 @@ def _insert(db: Queue, stands: Standing, jobs: Sequence[Job]) -> bool:
     Raises:
         Unfit: a name is taken by a run that is none of the search's.
     """
-    documents = [_document(db, stands, job) for job in jobs]
+    above, proposed_by = lookup.identities(db, stands.source["sources"]), version()
+    documents = [_document(stands, job, above) | {"proposed_by": proposed_by} for job in jobs]
     equal = lookup.equal(db, [run["fingerprint"] for run in documents])
     computed = [run for run in documents if run["fingerprint"] not in equal]
     adopted = [(run, equal[run["fingerprint"]]) for run in documents if run["fingerprint"] in equal]
@@ -120,16 +122,16 @@ def _settle_taken(db: Queue, stands: Standing, run: RunDocument) -> None:
         raise Unfit(f"the name {run['_id']} is taken by another run; submit the search under another name")
 
 
-def _document(db: Queue, stands: Standing, job: Job) -> RunDocument:
+def _document(stands: Standing, job: Job, above: Mapping[str, RunDocument]) -> RunDocument:
+    """The document of a job; `above`: the runs that it reads, by name."""
     config = trials.config_of(job, stands.search, stands.source["config"])
-    above = lookup.identities(db, stands.source["sources"])
     prints = {name: source["fingerprint"] for name, source in above.items()}
     said = cast("Document", stands.run)
     options = {field: said[field] for field in OF_SUBMIT if field in said}
     options |= {"held": said.get("needs") or False}
     if allowed := stands.source.get("allow_unknown"):
         options["allow_unknown"] = allowed
-    place = {"search": stands.name, "trial": job.trial, "rung": job.rung, "proposed_by": version()}
+    place = {"search": stands.name, "trial": job.trial, "rung": job.rung}
     waiting = [name for name, source in above.items() if source["state"] != State.DONE]
     return runs.document(
         stands.name_of(job),
@@ -144,7 +146,7 @@ def _document(db: Queue, stands: Standing, job: Job) -> RunDocument:
 
 def _note(db: Queue, stands: Standing, replayed: Replay) -> None:
     """How far it is, for who looks and for who heals."""
-    ended = dict.fromkeys((State.DONE, State.FAILED, State.CANCELLED), 0)
+    ended = dict.fromkeys(ENDED, 0)
     for run in stands.ours.values():
         if run["state"] in ended:
             ended[State(run["state"])] += 1
@@ -188,7 +190,7 @@ def due(db: Queue) -> list[str]:
     known = {run["_id"]: run.get("trials") for run in collection(db).find(guard, {"trials": 1})}
     if not known:
         return []
-    states = [state.value for state in FINAL]
+    states = [state.value for state in ENDED]
     match = {"search": {"$in": list(known)}, "state": {"$in": states}}
     group = {"_id": {"search": "$search", "state": "$state"}, "count": {"$sum": 1}}
     ended: dict[str, dict[str, int]] = {name: {} for name in known}
@@ -198,4 +200,4 @@ def due(db: Queue) -> list[str]:
 
 
 def _differs(told: Trials, ended: Mapping[str, int]) -> bool:
-    return any(told.get(state.value, 0) != ended.get(state.value, 0) for state in (*FINAL[:3],))
+    return any(told.get(state.value, 0) != ended.get(state.value, 0) for state in ENDED)

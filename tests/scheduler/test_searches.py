@@ -14,6 +14,7 @@ from repro.scheduler.queue import lineage, lookup, search_standing, searches
 from repro.scheduler.queue.submission import Change, Options, submit
 from repro.stages.errors import ConfigError, ReproError
 from repro.worker.audit import reruns
+from tests.scheduler.test_submission import write
 
 CHAIN = {
     "data": {"stage": "make_dataset", "images": "digits/**/*.png"},
@@ -31,12 +32,6 @@ def folder(tmp_path):
     for name, config in CHAIN.items():
         write(tmp_path, name, config)
     return tmp_path
-
-
-def write(folder, name, config):
-    path = folder / f"{name}.json"
-    path.write_text(json.dumps(config))
-    return path
 
 
 def start(db, folder, config=None, name="digits", **options):
